@@ -1,0 +1,58 @@
+// secbox: the command line. Picks the verb; each verb lives in a file of its own.
+#include "tools/secbox/verbs.h"
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+namespace {
+
+using secbox::cli::Args;
+
+struct Verb {
+  std::string_view name;
+  int (*run)(const Args&);
+  std::string_view summary;
+};
+
+constexpr Verb kVerbs[] = {
+    {"run", secbox::cli::verb_run, "run a program under a manifest"},
+    {"validate", secbox::cli::verb_validate, "check a manifest, and print what is wrong with it"},
+    {"schema", secbox::cli::verb_schema, "print a published JSON Schema"},
+    {"preset", secbox::cli::verb_preset, "list the built-in presets, or show what one grants"},
+    {"doctor", secbox::cli::verb_doctor, "say what this host gives, and what each missing piece costs"},
+};
+
+void print_usage(std::FILE* stream) {
+  std::fputs("usage: secbox <verb> [options]\n\n", stream);
+  for (const Verb& verb : kVerbs) {
+    std::fprintf(stream, "  %-10.*s %.*s\n", static_cast<int>(verb.name.size()), verb.name.data(),
+                 static_cast<int>(verb.summary.size()), verb.summary.data());
+  }
+  std::fputs("\nsecbox <verb> --help says more; secbox --version prints the version.\n", stream);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Args all(argv + 1, argv + argc);
+  if (all.empty()) {
+    print_usage(stderr);
+    return secbox::cli::kExitInvalid;
+  }
+  const std::string& first = all.front();
+  if (first == "--version" || first == "-V") {
+    std::puts("secbox " SECBOX_VERSION);
+    return 0;
+  }
+  if (first == "--help" || first == "-h" || first == "help") {
+    print_usage(stdout);
+    return 0;
+  }
+  for (const Verb& verb : kVerbs) {
+    if (verb.name == first) return verb.run(Args(all.begin() + 1, all.end()));
+  }
+  std::fprintf(stderr, "secbox: there is no verb '%s'\n\n", first.c_str());
+  print_usage(stderr);
+  return secbox::cli::kExitInvalid;
+}
