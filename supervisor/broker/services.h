@@ -1,0 +1,75 @@
+// What the handlers share: one set a session, safe to use from every broker thread.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "supervisor/audit/writer.h"
+#include "supervisor/broker/call.h"
+#include "supervisor/checker/ruleset.h"
+#include "supervisor/sys/notify_fd.h"
+#include "supervisor/sys/path_resolver.h"
+#include "supervisor/sys/target.h"
+#include "supervisor/sys/target_memory.h"
+
+namespace secbox::broker {
+
+class BlockingCalls;
+class ExecVerifier;
+
+class Services {
+ public:
+  Services(sys::NotifyChannel& channel, sys::TargetMemory& memory, const sys::Procfs& proc, audit::AuditSink& sink)
+      : channel(channel), memory(memory), proc(proc), resolver(proc), sink(sink) {}
+
+  sys::NotifyChannel& channel;
+  sys::TargetMemory& memory;
+  const sys::Procfs& proc;
+  sys::PathResolver resolver;
+  audit::AuditSink& sink;
+
+  Mode mode = Mode::Enforce;
+  sys::SessionMark mark;
+  pid_t supervisor_pid = 0;
+  std::atomic<pid_t> first_process{0};  // the plugin's first process
+  // The Landlock floor holds signals inside the session (ABI 6).
+  bool floor_scopes_signals = false;
+
+  // The rules in force. Rulesets live until the session ends, so a plain pointer is enough for readers.
+  [[nodiscard]] const checker::Ruleset& rules() const { return *rules_.load(std::memory_order_acquire); }
+  void set_rules(const checker::Ruleset* rules) { rules_.store(rules, std::memory_order_release); }
+  // Resolves host-name grants again now, at most once a second; true where the rules changed. Blocks: workers only.
+  std::function<bool()> refresh_hosts;
+  // The granted host name that an address stands for now, or "".
+  std::function<std::string(const std::array<std::uint8_t, 16>&)> host_of;
+
+  // A thread may have left the session's user or capabilities (setuid family, capset): identities are looked up from then on.
+  std::atomic<bool> identities_differ{false};
+  // Counts execs: what is cached of a process is dropped when it moves.
+  std::atomic<std::uint32_t> exec_epoch{1};
+
+  BlockingCalls* blocking = nullptr;
+  ExecVerifier* execs = nullptr;
+  // A denial was recorded (control thread prints it). Must not block.
+  std::function<void(const audit::Record&, std::uint64_t seq)> on_denial;
+  // The first process is about to end: ends the rest of the session, then returns. Called on a worker.
+  std::function<void()> on_first_process_exit;
+  // The shim said that it was loaded into this process.
+  std::function<void(pid_t tgid)> on_hello;
+  // The record could not be written: nothing may go on.
+  std::function<void()> on_audit_failure;
+
+  // Paths that no grant reaches: the log, the state directory, the supervisor's own /proc, manifests.
+  // (Compiled into the ruleset as Protected rules; kept here for identity checks of hard links.)
+  [[nodiscard]] bool is_own_process(pid_t pid) const { return mark.on(proc, pid); }
+
+ private:
+  std::atomic<const checker::Ruleset*> rules_{nullptr};
+};
+
+}  // namespace secbox::broker

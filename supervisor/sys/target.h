@@ -1,0 +1,113 @@
+// What /proc and pidfds tell about a thread of the plugin. Everything here is asked of the *thread*: threads may have their
+// own descriptor table, working directory, umask and credentials (unshare(CLONE_FILES | CLONE_FS), raw setuid).
+#pragma once
+
+#include <linux/capability.h>
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "supervisor/base/ids.h"
+#include "supervisor/base/result.h"
+#include "supervisor/base/unique_fd.h"
+
+namespace secbox::sys {
+
+struct ThreadFacts {
+  pid_t tgid = 0;
+  pid_t ppid = 0;
+  uid_t euid = 0, fsuid = 0;
+  gid_t egid = 0, fsgid = 0;
+  std::vector<gid_t> groups;
+  mode_t umask = 022;
+  std::uint64_t pending = 0;  // signals queued for the thread or its group, bit n-1 for signal n
+  std::uint64_t blocked = 0, ignored = 0, caught = 0;
+  std::uint64_t effective_caps = 0;
+  std::string comm;
+
+  // True where a queued signal would end a blocking call: not blocked, not ignored.
+  [[nodiscard]] bool signal_would_interrupt() const { return (pending & ~blocked & ~ignored) != 0; }
+};
+
+// The procfs of this host, pinned once; all look-ups below go through it.
+class Procfs {
+ public:
+  [[nodiscard]] static Result<Procfs> open();
+
+  // 0 or an errno (ENOENT or ESRCH: the thread is gone).
+  [[nodiscard]] int read_facts(ThreadId tid, ThreadFacts& out) const;
+  // /proc/<pid>/<name>, at most `limit` bytes. 0 or an errno.
+  [[nodiscard]] int read_file(pid_t pid, const char* name, std::string& out, std::size_t limit = 65536) const;
+  // The text of a link of /proc/<pid>, for example "exe" or "cwd". 0 or an errno.
+  [[nodiscard]] int read_link(pid_t pid, const char* name, std::string& out) const;
+
+  // O_PATH handles; -errno in .error() code.
+  [[nodiscard]] Result<UniqueFd> open_cwd(ThreadId tid) const;
+  [[nodiscard]] Result<UniqueFd> open_exe(ProcessId pid) const;
+  [[nodiscard]] Result<UniqueFd> open_descriptor_path(ThreadId tid, TargetFd fd) const;
+
+  // Open flags (O_ACCMODE, O_APPEND, O_PATH...) of a descriptor of the plugin; -1 when it has no such descriptor.
+  [[nodiscard]] int descriptor_flags(ThreadId tid, TargetFd fd) const;
+
+  // The canonical path of one of *our* descriptors, as the kernel names it. 0 or an errno.
+  [[nodiscard]] int path_of(int fd, std::string& out) const;
+  // Opens the object behind one of our O_PATH handles anew, with `flags`. An fd or -errno.
+  [[nodiscard]] int reopen(int fd, int flags) const;
+  // Directory of our own descriptors, for *at calls on "N".
+  [[nodiscard]] int own_descriptors() const { return own_fds_.get(); }
+  [[nodiscard]] int root() const { return root_.get(); }
+  [[nodiscard]] dev_t device() const { return device_; }
+
+  // Prefixes ("/proc") under which procfs is mounted.
+  [[nodiscard]] const std::vector<std::string>& mount_points() const { return mounts_; }
+  // True for an absolute path that lies in a procfs.
+  [[nodiscard]] bool covers(std::string_view path) const;
+
+ private:
+  UniqueFd root_;
+  UniqueFd own_fds_;
+  dev_t device_ = 0;
+  std::vector<std::string> mounts_;
+};
+
+// A duplicate of the plugin's descriptor, sharing its open file description. Fails closed where the thread's own table
+// cannot be told from its leader's (before Linux 6.9, PIDFD_THREAD).
+[[nodiscard]] Result<UniqueFd> duplicate_descriptor(const Procfs& proc, ThreadId tid, TargetFd fd);
+
+[[nodiscard]] Result<UniqueFd> open_process(ProcessId pid);  // pidfd_open(2)
+// Sends through a pidfd: never hits a process that took the number over. 0 or an errno.
+[[nodiscard]] int signal_process(int pidfd, int signal);
+
+// Acts as the thread's own user for file access, until destroyed. Needs privilege only where the identity differs.
+// Raw calls: they act on the calling thread alone, glibc's wrappers on all.
+class AssumedIdentity {
+ public:
+  [[nodiscard]] static Result<AssumedIdentity> assume(const ThreadFacts& facts);
+  AssumedIdentity(AssumedIdentity&& other) noexcept;
+  AssumedIdentity& operator=(AssumedIdentity&&) = delete;
+  ~AssumedIdentity();
+
+ private:
+  AssumedIdentity() = default;
+  bool active_ = false;
+  uid_t euid_ = 0;
+  gid_t egid_ = 0;
+  std::array<__user_cap_data_struct, 2> caps_{};
+  std::vector<gid_t> groups_;
+};
+
+// The mark of a session: a pair of RLIMIT_MSGQUEUE values that every process of the plugin inherits through fork, exec and
+// setsid and that the filter keeps it from changing. What tells its processes from all others without privilege.
+struct SessionMark {
+  std::uint64_t soft = 0;
+  std::uint64_t hard = 0;
+  // Derives a mark that fits under this process's present hard limit.
+  [[nodiscard]] static Result<SessionMark> make();
+  [[nodiscard]] int apply_to_self() const;  // 0 or an errno; async-signal-safe
+  [[nodiscard]] bool on(const Procfs& proc, pid_t pid) const;
+};
+
+}  // namespace secbox::sys
