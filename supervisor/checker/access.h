@@ -1,4 +1,5 @@
-// What is being asked, as values alone: the input of decide(). No descriptor, clock or kernel call belongs here.
+// What is being asked, as values alone: the input of decide().
+// No descriptor, clock or kernel call belongs here.
 #pragma once
 
 #include <array>
@@ -10,12 +11,12 @@ namespace secbox::checker {
 
 // One permission word of the grammar, `class:verb`.
 enum class Verb : std::uint32_t {
-  FileRead = 1U << 0,     // contents, and listing of directories
-  FileList = 1U << 1,     // listing alone
-  FileWrite = 1U << 2,    // contents and metadata of what exists
-  FileCreate = 1U << 3,   // new entries, link and rename targets
-  FileDelete = 1U << 4,   // unlink, rmdir, rename sources
-  FileLoad = 1U << 5,     // PROT_EXEC mapping, dlopen
+  FileRead = 1U << 0,    // contents, and listing of directories
+  FileList = 1U << 1,    // listing alone
+  FileWrite = 1U << 2,   // contents and metadata of what exists
+  FileCreate = 1U << 3,  // new entries, link and rename targets
+  FileDelete = 1U << 4,  // unlink, rmdir, rename sources
+  FileLoad = 1U << 5,    // PROT_EXEC mapping, dlopen
   ExecRun = 1U << 6,
   NetConnect = 1U << 7,
   NetBind = 1U << 8,
@@ -50,16 +51,17 @@ class VerbSet {
 };
 constexpr VerbSet operator|(Verb a, Verb b) { return VerbSet(a) | VerbSet(b); }
 
-inline constexpr VerbSet kFileVerbs = Verb::FileRead | Verb::FileList | Verb::FileWrite | Verb::FileCreate |
-                                      Verb::FileDelete | Verb::FileLoad;
+inline constexpr VerbSet kFileVerbs =
+    Verb::FileRead | Verb::FileList | Verb::FileWrite | Verb::FileCreate | Verb::FileDelete | Verb::FileLoad;
 
 // "file:read", "net:connect", "ipc:unix", ...; for one verb.
 [[nodiscard]] std::string_view verb_name(Verb verb);
 
 enum class Transport : std::uint8_t { Tcp, Udp };
 
-// An IP end point in one form: an IPv4 address is held as IPv4-mapped IPv6 (::ffff:a.b.c.d, network byte order), so that
-// a rule cannot be passed by spelling the same host in the other family. 0.0.0.0 and :: are kept as they are.
+// An IP end point in one form: an IPv4 address is held as IPv4-mapped IPv6 (::ffff:a.b.c.d, network byte
+// order), so that a rule cannot be passed by spelling the same host in the other family. 0.0.0.0 and :: are
+// kept as they are.
 struct Endpoint {
   Transport transport = Transport::Tcp;
   std::array<std::uint8_t, 16> address{};
@@ -70,10 +72,12 @@ struct Endpoint {
 };
 
 // One question. Which members count depends on the verbs:
-//  file and exec: both paths, absolute, bytes as the kernel gave them. `resolved` names the object that is really acted on.
-//  net:           endpoint.
-//  ipc:unix:      a path socket as a file; an abstract one with `as_written` == `resolved` == "@name" (NULs kept).
-//  env, signal:   `as_written` == `resolved` == the variable's name, or the target's pid in decimal.
+//  file, exec:   both paths, absolute, bytes as the kernel gave them. `resolved` names the object that is
+//                really acted on.
+//  net:          endpoint.
+//  ipc:unix:     a path socket as a file; an abstract one with `as_written` == `resolved` == "@name", NULs
+//                kept.
+//  env, signal:  `as_written` == `resolved` == the variable's name, or the target's pid in decimal.
 struct AccessView {
   VerbSet verbs;  // every one of them must be granted
   std::string_view as_written;

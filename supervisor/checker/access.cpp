@@ -1,0 +1,42 @@
+#include "supervisor/checker/access.h"
+
+namespace secbox::checker {
+
+std::string_view verb_name(Verb verb) {
+  switch (verb) {
+    case Verb::FileRead:
+      return "file:read";
+    case Verb::FileList:
+      return "file:list";
+    case Verb::FileWrite:
+      return "file:write";
+    case Verb::FileCreate:
+      return "file:create";
+    case Verb::FileDelete:
+      return "file:delete";
+    case Verb::FileLoad:
+      return "file:load";
+    case Verb::ExecRun:
+      return "exec:run";
+    case Verb::NetConnect:
+      return "net:connect";
+    case Verb::NetBind:
+      return "net:bind";
+    case Verb::UnixSocket:
+      return "ipc:unix";
+    case Verb::SignalSend:
+      return "signal:send";
+    case Verb::EnvRead:
+      return "env:read";
+  }
+  return "unknown";
+}
+
+bool Endpoint::is_v4() const {
+  for (std::size_t i = 0; i < 10; ++i) {
+    if (address[i] != 0) return false;
+  }
+  return address[10] == 0xff && address[11] == 0xff;
+}
+
+}  // namespace secbox::checker
