@@ -34,32 +34,45 @@ void PathIndex::add_key(std::uint32_t scope, Kind kind, std::string_view bytes, 
   lists_[id].add(entry);
 }
 
+std::size_t PathIndex::filed_under(std::uint32_t scope, Kind kind, std::string_view bytes) const {
+  const std::uint32_t id = keys_.find(key_hash(scope, kind, hash_bytes(bytes)), scope, kind, bytes);
+  return id == KeyTable::kNone ? 0 : lists_[id].entries.size();
+}
+
 void PathIndex::add_glob(std::uint32_t scope, std::string_view pattern, bool over_components,
                          PathEntry entry) {
   entry.glob = static_cast<std::uint32_t>(globs_.size());
   globs_.push_back({std::string(pattern), over_components});
 
+  // Whatever must be there for a match would do as the key. The one that fewest others use is taken, so that
+  // neither many "cache/*.idx" nor many "*/cache12" end in one long list.
+  Kind kind = Prefix;
+  std::string_view key;
+  std::size_t fewest = std::numeric_limits<std::size_t>::max();
+  const auto offer = [&](Kind offered, std::string_view bytes) {
+    const std::size_t others = filed_under(scope, offered, bytes);
+    if (others >= fewest) return;
+    kind = offered;
+    key = bytes;
+    fewest = others;
+  };
   std::string_view last = pattern;
+  if (over_components) last = pattern.substr(pattern.rfind('/') + 1);
+  if (over_components && !has_wildcard(last)) offer(Last, last);
   if (over_components) {
-    last = pattern.substr(pattern.rfind('/') + 1);
-    if (last == "**") {
-      // Nothing is known of the last component: file it under a component that must be there somewhere.
-      std::string_view literal;
-      for (Components at(pattern); !at.done(); at.next()) {
-        if (!has_wildcard(at.current())) literal = at.current();
-      }
-      if (!literal.empty()) return add_key(scope, Component, literal, entry);
-      return nodes_[scope].others.add(entry);
+    for (Components at(pattern); !at.done(); at.next()) {
+      const bool is_last = at.end() == pattern.size();
+      if (!is_last && !has_wildcard(at.current())) offer(Component, at.current());
     }
-    if (!has_wildcard(last)) return add_key(scope, Last, last, entry);
   }
   const std::string_view tail = literal_tail(last);
   const std::string_view head = literal_head(last);
-  if (tail.size() >= 3) return add_key(scope, Tail3, tail.substr(tail.size() - 3), entry);
-  if (head.size() >= 3) return add_key(scope, Head3, head.substr(0, 3), entry);
-  if (tail.size() == 2) return add_key(scope, Tail2, tail, entry);
-  if (head.size() == 2) return add_key(scope, Head2, head, entry);
-  nodes_[scope].others.add(entry);
+  if (tail.size() >= 3) offer(Tail3, tail.substr(tail.size() - 3));
+  if (head.size() >= 3) offer(Head3, head.substr(0, 3));
+  if (tail.size() == 2) offer(Tail2, tail);
+  if (head.size() == 2) offer(Head2, head);
+  if (kind == Prefix) return nodes_[scope].others.add(entry);
+  add_key(scope, kind, key, entry);
 }
 
 void PathIndex::add(std::string_view pattern, PathEntry entry) {

@@ -1,9 +1,9 @@
 // Finds the few patterns that a path could match, without looking at the others. Internal to the checker.
 //
 // A pattern is filed under its literal leading directory. Below that, one without wildcards is that object
-// and one that ends there in "/**" is the subtree; any other glob is filed once more, by what its last
-// component must be, begin or end with. A path is looked up by walking its ancestors, so the cost follows its
-// depth and not the number of rules.
+// and one that ends there in "/**" is the subtree; any other glob is filed once more, by a component that
+// must be there, or by what its last one must be, begin or end with. A path is looked up by walking its
+// ancestors, so the cost follows its depth and not the number of rules.
 #pragma once
 
 #include <cstdint>
@@ -86,6 +86,7 @@ class PathIndex {
   }
   [[nodiscard]] std::uint32_t node_for_prefix(std::string_view prefix);
   void add_glob(std::uint32_t scope, std::string_view pattern, bool over_components, PathEntry entry);
+  [[nodiscard]] std::size_t filed_under(std::uint32_t scope, Kind kind, std::string_view bytes) const;
   void add_key(std::uint32_t scope, Kind kind, std::string_view bytes, const PathEntry& entry);
 
   template <typename Visit>
