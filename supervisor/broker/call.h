@@ -1,8 +1,8 @@
 // One held call on its way through the pipeline: what a handler is given, and what it may return.
 //
-// A handler decodes (reads the plugin's memory, once), resolves (asks the kernel, pins), judges and acts, in that order,
-// and returns an Action. It never answers the call itself: the pipeline writes the record and then replies. Every early
-// exit is a `return call.refuse(...)`: a reply starts life as a denial.
+// A handler decodes (reads the plugin's memory, once), resolves (asks the kernel, pins), judges and acts, in
+// that order, and returns an Action. It never answers the call itself: the pipeline writes the record and
+// then replies. Every early exit is a `return call.refuse(...)`: a reply starts life as a denial.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ class Services;
 enum class ContinueSafety : std::uint8_t {
   RegisterOnly,  // the decision used register values alone
   FloorBounded,  // the Landlock floor limits what a lost race can reach
-  HandleOnly,    // an O_PATH handle gives no more than stat(2), which is not mediated
+  HandleOnly,    // a lost race reaches no more than the plugin holds already, or than stat(2) tells it
   NoDecision,    // recorded, never judged
 };
 
@@ -47,7 +47,8 @@ struct InstallFd {
 struct Continue {
   ContinueSafety safety;
 };
-// The call may block: run the handler again, from the start, on a worker thread. Nothing of the first pass is kept.
+// The call may block: run the handler again, from the start, on a worker thread. Nothing of the first pass is
+// kept.
 struct NeedsWorker {};
 // The exec verifier has taken the call over, with its record.
 struct HandedOver {};
@@ -79,7 +80,8 @@ class Call {
   [[nodiscard]] TargetAddress address(std::size_t i) const { return TargetAddress{notification_.args[i]}; }
 
   // ---- decode: each memory location is read once ----
-  // A path argument. 0 or the kernel's errno; an unreadable target is a refusal (EFAULT/EPERM), never a Continue.
+  // A path argument. 0 or the kernel's errno; an unreadable target is a refusal (EFAULT/EPERM), never a
+  // Continue.
   [[nodiscard]] int read_path(std::size_t index, std::string& out);
 
   // ---- resolve ----
@@ -87,8 +89,8 @@ class Call {
                             bool allow_empty = false, std::uint64_t resolve_flags = 0);
   // Reads /proc/<tid>/status, once a call.
   [[nodiscard]] int thread_facts(const sys::ThreadFacts*& out);
-  // Takes the thread's own user for what follows, where the session has seen a change of identity; otherwise free.
-  // Hold the result while acting. nullopt inside a value means "same identity".
+  // Takes the thread's own user for what follows, where the session has seen a change of identity; otherwise
+  // free. Hold the result while acting. nullopt inside a value means "same identity".
   [[nodiscard]] Result<std::optional<sys::AssumedIdentity>> assume_identity();
 
   // ---- judge ----
@@ -117,8 +119,9 @@ class Call {
   [[nodiscard]] Action result(std::int64_t value) const;
 
   // ---- blocking work (only with on_worker()) ----
-  // Runs `work` (a raw call returning -1/errno) so that it is interrupted when the caller is killed or has a signal that
-  // would interrupt it. On interruption errno is EINTR and interrupted() is true: return call.restart().
+  // Runs `work` (a raw call returning -1/errno) so that it is interrupted when the caller is killed or has a
+  // signal that would interrupt it. On interruption errno is EINTR and interrupted() is true: return
+  // call.restart().
   template <typename F>
   std::int64_t blocking(F&& work) {
     begin_blocking();
@@ -134,6 +137,9 @@ class Call {
   [[nodiscard]] bool interrupted() const;
   // ERESTARTSYS: a handler with SA_RESTART makes the kernel call again, any other sees EINTR, as natively.
   [[nodiscard]] Action restart() { return ReplyErrno{512}; }
+
+  // The call ends the plugin's first process: the session is ended before it is answered.
+  void mark_final_exit() { final_exit_ = true; }
 
   // ---- record ----
   // The handler fills what it knows; strings must outlive the call (keep() copies one).
@@ -161,6 +167,7 @@ class Call {
   bool process_known_ = false;
   int deny_errno_ = 13;  // EACCES
   bool denied_ = false;
+  bool final_exit_ = false;
   std::shared_ptr<struct Blocker> blocker_;
 };
 

@@ -24,8 +24,9 @@ class ExecVerifier;
 
 class Services {
  public:
-  Services(sys::NotifyChannel& channel, sys::TargetMemory& memory, const sys::Procfs& proc, audit::AuditSink& sink)
-      : channel(channel), memory(memory), proc(proc), resolver(proc), sink(sink) {}
+  Services(sys::NotifyChannel& notify_channel, sys::TargetMemory& target_memory, const sys::Procfs& procfs,
+           audit::AuditSink& audit_sink)
+      : channel(notify_channel), memory(target_memory), proc(procfs), resolver(procfs), sink(audit_sink) {}
 
   sys::NotifyChannel& channel;
   sys::TargetMemory& memory;
@@ -43,12 +44,16 @@ class Services {
   // The rules in force. Rulesets live until the session ends, so a plain pointer is enough for readers.
   [[nodiscard]] const checker::Ruleset& rules() const { return *rules_.load(std::memory_order_acquire); }
   void set_rules(const checker::Ruleset* rules) { rules_.store(rules, std::memory_order_release); }
-  // Resolves host-name grants again now, at most once a second; true where the rules changed. Blocks: workers only.
+  // Resolves host-name grants again now, at most once a second; true where the rules changed. Blocks: workers
+  // only.
   std::function<bool()> refresh_hosts;
   // The granted host name that an address stands for now, or "".
   std::function<std::string(const std::array<std::uint8_t, 16>&)> host_of;
 
-  // A thread may have left the session's user or capabilities (setuid family, capset): identities are looked up from then on.
+  // This supervisor runs with the right to take other identities, so the plugin may have it too.
+  bool can_change_identity = false;
+  // A thread may have left the session's user or capabilities (setuid family, capset): identities are looked
+  // up from then on.
   std::atomic<bool> identities_differ{false};
   // Counts execs: what is cached of a process is dropped when it moves.
   std::atomic<std::uint32_t> exec_epoch{1};

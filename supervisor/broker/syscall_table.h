@@ -9,38 +9,63 @@
 namespace secbox::broker {
 
 enum class CallClass : std::uint8_t {
-  Allow,    // the kernel does it; nothing outside the plugin's own processes and descriptors can be reached by it
+  Allow,  // the kernel does it; nothing outside the plugin's own processes and descriptors can be reached by
+          // it
   Mediate,  // notified; `handler` decides
   Refuse,   // notified, recorded and answered with `deny_errno`; in audit mode recorded and let through
   Absent,   // answered with `deny_errno` by BPF alone, silently: the caller is expected to fall back (clone3)
-  Argument, // BPF looks at register arguments first, see filter.cpp: what they do not settle goes the way of `handler`
+  Argument,  // BPF looks at register arguments first, see filter.cpp: what they do not settle goes the way of
+             // `handler`
 };
 
 enum class Handler : std::uint8_t {
   None,
-  Open, Openat, Openat2, Creat,
-  Exec, Execveat,
-  Unlink, Rmdir, Rename, Link, Symlink, Mkdir, Mknod, Chmod, Chown, Truncate, Utimes, Xattr,
-  Fchmod, Fchown, Fxattr,   // by descriptor
+  Open,
+  Openat,
+  Openat2,
+  Creat,
+  Exec,
+  Execveat,
+  Unlink,
+  Rmdir,
+  Rename,
+  Link,
+  Symlink,
+  Mkdir,
+  Mknod,
+  Chmod,
+  Chown,
+  Truncate,
+  Utimes,
+  Xattr,
+  Fchmod,
+  Fchown,
+  Fxattr,  // by descriptor
   InotifyAddWatch,
-  Connect, Bind, Listen, Sendto, Sendmsg, Sendmmsg,
-  ProcessTarget,   // signals, priorities, limits, affinity of a process named by number
-  MapExec,         // mmap with PROT_EXEC of a file
-  Hello,           // the shim announces itself (prctl with a private option)
-  CredChange,      // setuid family, capset, setgroups: noted, so that later calls act with the thread's own identity
-  ExitGroup,       // the session ends before the host sees the first process go
-  Refused,         // a Refuse row, or the refused arguments of an Argument row
+  Connect,
+  Bind,
+  Listen,
+  Sendto,
+  Sendmsg,
+  Sendmmsg,
+  ProcessTarget,  // signals, priorities, limits, affinity of a process named by number
+  MapExec,        // mmap with PROT_EXEC of a file
+  Hello,          // the shim announces itself (prctl with a private option)
+  CredChange,     // setuid family, capset, setgroups: noted, so that later calls act with the thread's own
+                  // identity
+  ExitGroup,      // the session ends before the host sees the first process go
+  Refused,        // a Refuse row, or the refused arguments of an Argument row
 };
 
 struct SyscallRow {
   std::string_view name;
-  int number_x86_64;    // -1 = not on this architecture
+  int number_x86_64;  // -1 = not on this architecture
   int number_aarch64;
   CallClass call_class;
   Handler handler;
-  std::string_view operation;   // what the record calls it: "open", "unlink", "connect", "mount", ...
-  int deny_errno;               // for Refuse, Absent and the refused arguments of Argument
-  std::string_view note;        // reason, and the honest limitation
+  std::string_view operation;  // what the record calls it: "open", "unlink", "connect", "mount", ...
+  int deny_errno;              // for Refuse, Absent and the refused arguments of Argument
+  std::string_view note;       // reason, and the honest limitation
 };
 
 [[nodiscard]] std::span<const SyscallRow> syscall_table();
@@ -49,7 +74,8 @@ struct SyscallRow {
 // The number of the row on the architecture this was built for, -1 where it has none.
 [[nodiscard]] int native_number(const SyscallRow& row);
 
-// The private prctl(2) option by which the shim says that it was loaded; the kernel itself answers EINVAL to it.
+// The private prctl(2) option by which the shim says that it was loaded; the kernel itself answers EINVAL to
+// it.
 inline constexpr std::uint32_t kHelloPrctl = 0x53424f58;  // "SBOX"
 
 }  // namespace secbox::broker

@@ -26,7 +26,8 @@ constexpr std::size_t kReceiveBuffer = 256;  // the kernel's struct is 80 bytes;
 
 Result<LinuxNotifyChannel> LinuxNotifyChannel::make(UniqueFd listener) {
   seccomp_notif_sizes sizes{};
-  if (::syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) != 0) return errno_failure("seccomp(GET_NOTIF_SIZES)");
+  if (::syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) != 0)
+    return errno_failure("seccomp(GET_NOTIF_SIZES)");
   if (sizes.seccomp_notif > kReceiveBuffer || sizes.seccomp_notif_resp < sizeof(seccomp_notif_resp)) {
     return failure("this kernel's seccomp_notif has an unknown size");
   }
@@ -64,7 +65,9 @@ ReplyStatus LinuxNotifyChannel::send(std::uint64_t id, std::int64_t value, int e
 }
 
 ReplyStatus LinuxNotifyChannel::reply_errno(std::uint64_t id, int err) { return send(id, 0, -err, 0); }
-ReplyStatus LinuxNotifyChannel::reply_value(std::uint64_t id, std::int64_t value) { return send(id, value, 0, 0); }
+ReplyStatus LinuxNotifyChannel::reply_value(std::uint64_t id, std::int64_t value) {
+  return send(id, value, 0, 0);
+}
 ReplyStatus LinuxNotifyChannel::reply_continue(std::uint64_t id) {
   return send(id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 }

@@ -20,7 +20,9 @@ struct Notification {
   std::array<std::uint64_t, 6> args{};
 
   // Arguments of C type int: the kernel looks at the low 32 bits alone.
-  [[nodiscard]] int int_arg(std::size_t index) const { return static_cast<int>(static_cast<std::uint32_t>(args[index])); }
+  [[nodiscard]] int int_arg(std::size_t index) const {
+    return static_cast<int>(static_cast<std::uint32_t>(args[index]));
+  }
 };
 
 enum class ReceiveStatus : std::uint8_t { Received, Retry, Ended };
@@ -40,12 +42,13 @@ class NotifyChannel {
   // The call returns -err. `err` may be ERESTARTSYS (512) while a signal is pending in the caller.
   virtual ReplyStatus reply_errno(std::uint64_t id, int err) = 0;
   virtual ReplyStatus reply_value(std::uint64_t id, std::int64_t value) = 0;
-  // The kernel performs the call with whatever the caller's memory holds then. Only Action Continue may lead here.
+  // The kernel performs the call with whatever the caller's memory holds then. Only Action Continue may lead
+  // here.
   virtual ReplyStatus reply_continue(std::uint64_t id) = 0;
   // Puts a copy of `fd` at the caller's lowest free number, which becomes the call's result, in one step.
   virtual InstallResult install_fd(std::uint64_t id, int fd, bool close_on_exec) = 0;
-  // False once the caller was killed or the call was interrupted. True proves that what was read through its pid just
-  // before was still its own; it says nothing about memory that other threads may have changed.
+  // False once the caller was killed or the call was interrupted. True proves that what was read through its
+  // pid just before was still its own; it says nothing about memory that other threads may have changed.
   [[nodiscard]] virtual bool alive(std::uint64_t id) = 0;
 };
 
@@ -67,7 +70,8 @@ class LinuxNotifyChannel final : public NotifyChannel {
   [[nodiscard]] bool hung_up() const;
 
  private:
-  LinuxNotifyChannel(UniqueFd listener, std::size_t receive_size) : listener_(std::move(listener)), receive_size_(receive_size) {}
+  LinuxNotifyChannel(UniqueFd listener, std::size_t receive_size)
+      : listener_(std::move(listener)), receive_size_(receive_size) {}
   ReplyStatus send(std::uint64_t id, std::int64_t value, int error, std::uint32_t flags);
 
   UniqueFd listener_;

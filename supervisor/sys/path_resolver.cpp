@@ -29,7 +29,7 @@ int open_beneath(int dir, const char* name, std::uint64_t flags, std::uint64_t r
 }
 
 bool in_procfs(int fd) {
-  struct statfs fs {};
+  struct statfs fs{};
   return ::fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
 }
 
@@ -62,7 +62,11 @@ void append_folded(std::string& base, std::string_view path) {
 class PathResolver::Walk {
  public:
   Walk(const PathResolver& resolver, const PathQuery& query, PinnedPath& out)
-      : proc_(resolver.proc_), root_(resolver.root_), protected_symlinks_(resolver.protected_symlinks_), query_(query), out_(out) {}
+      : proc_(resolver.proc_),
+        root_(resolver.root_),
+        protected_symlinks_(resolver.protected_symlinks_),
+        query_(query),
+        out_(out) {}
 
   int run(UniqueFd base) {
     current_ = std::move(base);
@@ -80,7 +84,8 @@ class PathResolver::Walk {
         continue;
       }
       if (component == "..") {
-        if (const int error = enter(open_beneath(current_.get(), "..", O_PATH | O_DIRECTORY, 0)); error != 0) return error;
+        if (const int error = enter(open_beneath(current_.get(), "..", O_PATH | O_DIRECTORY, 0)); error != 0)
+          return error;
         continue;
       }
       const int error = last ? take_last(component, slash_after) : step(component);
@@ -114,7 +119,7 @@ class PathResolver::Walk {
   int step(const std::string& component) {
     UniqueFd next(open_beneath(current_.get(), component.c_str(), O_PATH | O_NOFOLLOW, 0));
     if (next.get() < 0) return -next.release();
-    struct stat st {};
+    struct stat st{};
     if (::fstat(next.get(), &st) != 0) return errno;
     if (S_ISLNK(st.st_mode)) return follow(component, next, st, false);
     if (!S_ISDIR(st.st_mode)) return ENOTDIR;
@@ -141,7 +146,7 @@ class PathResolver::Walk {
   int follow(const std::string& name, const UniqueFd& link, const struct stat& st, bool last) {
     if (++links_ > kMaxLinks) return ELOOP;
     if (in_procfs(link.get())) {
-      struct stat dir {};
+      struct stat dir{};
       if (::fstat(current_.get(), &dir) != 0) return errno;
       if (dir.st_ino == kProcRootIno && (name == "self" || name == "thread-self")) return follow_self(name);
       std::string where;
@@ -172,7 +177,8 @@ class PathResolver::Walk {
     return kGoOn;
   }
 
-  // fd/N, exe, cwd, root, map_files/*, ns/*: the kernel jumps to an object. `where` is the directory of the link.
+  // fd/N, exe, cwd, root, map_files/*, ns/*: the kernel jumps to an object. `where` is the directory of the
+  // link.
   int follow_magic(const std::string& where, const std::string& name, bool last) {
     std::string_view rest = where;
     pid_t owner = 0;
@@ -183,7 +189,8 @@ class PathResolver::Walk {
       }
     }
     if (!parse_pid(rest.substr(0, rest.find('/')), owner)) return EACCES;
-    const std::string_view below = rest.find('/') == std::string_view::npos ? std::string_view{} : rest.substr(rest.find('/') + 1);
+    const std::string_view below =
+        rest.find('/') == std::string_view::npos ? std::string_view{} : rest.substr(rest.find('/') + 1);
     out_.proc_pid = owner;
     UniqueFd object(open_beneath(current_.get(), name.c_str(), O_PATH, 0));
     if (object.get() < 0) return -object.release();
@@ -211,10 +218,11 @@ class PathResolver::Walk {
     return proc_.path_of(out_.object.get(), out_.resolved);
   }
 
-  // fs.protected_symlinks: a link in a sticky world-writable directory is followed only for its owner, or where the
-  // directory's owner made it. The kernel applies it to links that it follows itself; we follow by hand.
+  // fs.protected_symlinks: a link in a sticky world-writable directory is followed only for its owner, or
+  // where the directory's owner made it. The kernel applies it to links that it follows itself; we follow by
+  // hand.
   bool refused_as_protected(const struct stat& link) const {
-    struct stat dir {};
+    struct stat dir{};
     if (::fstat(current_.get(), &dir) != 0) return true;
     constexpr mode_t kSticky = S_ISVTX | S_IWOTH;
     return (dir.st_mode & kSticky) == kSticky && dir.st_uid != link.st_uid && link.st_uid != ::geteuid();
@@ -269,7 +277,8 @@ class PathResolver::Walk {
   int links_ = 0;
 };
 
-PathResolver::PathResolver(const Procfs& proc) : proc_(proc), root_(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)) {
+PathResolver::PathResolver(const Procfs& proc)
+    : proc_(proc), root_(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)) {
   const UniqueFd sysctl(::openat(proc.root(), "sys/fs/protected_symlinks", O_RDONLY | O_CLOEXEC));
   char value = '1';  // the safe reading where it cannot be read
   if (sysctl.valid() && ::read(sysctl.get(), &value, 1) != 1) value = '1';
@@ -281,7 +290,8 @@ int PathResolver::open_base(const PathQuery& query, UniqueFd& base, std::string&
     base_name = "/";
     return 0;
   }
-  auto opened = query.dirfd == AT_FDCWD ? proc_.open_cwd(query.tid) : proc_.open_descriptor_path(query.tid, TargetFd{query.dirfd});
+  auto opened = query.dirfd == AT_FDCWD ? proc_.open_cwd(query.tid)
+                                        : proc_.open_descriptor_path(query.tid, TargetFd{query.dirfd});
   if (!opened) {
     // No such descriptor is the caller's mistake; being unable to look is ours, and refuses.
     return opened.error().code == ENOENT ? (query.dirfd == AT_FDCWD ? ENOENT : EBADF) : opened.error().code;
@@ -316,8 +326,8 @@ int PathResolver::resolve(const PathQuery& query, PinnedPath& out) const {
   }
   append_folded(out.as_written, query.path);
   if (query.resolve != 0) {
-    // openat2's own limits: only the kernel knows them exactly. It looks up in the plugin's base; a result in procfs may
-    // have gone through our "self" and is refused.
+    // openat2's own limits: only the kernel knows them exactly. It looks up in the plugin's base; a result in
+    // procfs may have gone through our "self" and is refused.
     const std::string path(query.path);
     int dir = base.valid() ? base.get() : AT_FDCWD;
     const std::uint64_t flags = O_PATH | (query.last == LastLink::Keep ? O_NOFOLLOW : 0);
@@ -333,7 +343,8 @@ int PathResolver::resolve(const PathQuery& query, PinnedPath& out) const {
     const std::size_t slash = path.find_last_of('/');
     const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash + 1);
     out.leaf = slash == std::string::npos ? path : path.substr(slash + 1);
-    const int dirfd = open_beneath(dir, parent.c_str(), O_PATH | O_DIRECTORY, query.resolve & ~std::uint64_t{RESOLVE_CACHED});
+    const int dirfd = open_beneath(dir, parent.c_str(), O_PATH | O_DIRECTORY,
+                                   query.resolve & ~std::uint64_t{RESOLVE_CACHED});
     if (dirfd < 0) return -dirfd;
     out.parent.reset(dirfd);
     if (out.leaf.empty()) return ENOENT;

@@ -1,5 +1,6 @@
-// From a path of the plugin to a pinned object: symbolic links are followed here, one component at a time, in the plugin's
-// own view, so that what is judged and what is acted on are the same descriptor. Never a second look-up by string.
+// From a path of the plugin to a pinned object: symbolic links are followed here, one component at a time, in
+// the plugin's own view, so that what is judged and what is acted on are the same descriptor. Never a second
+// look-up by string.
 #pragma once
 
 #include <fcntl.h>
@@ -19,13 +20,13 @@ enum class LastLink : std::uint8_t { Follow, Keep };
 
 // A resolved path. Exactly one of these holds: the object exists (`object` valid), or only its parent does.
 struct PinnedPath {
-  UniqueFd parent;          // O_PATH directory; invalid where the object was reached through a magic link
-  std::string leaf;         // its name in `parent`; "." where the path ends in a directory itself ("/", "..")
+  UniqueFd parent;   // O_PATH directory; invalid where the object was reached through a magic link
+  std::string leaf;  // its name in `parent`; "." where the path ends in a directory itself ("/", "..")
   bool trailing_slash = false;
-  UniqueFd object;          // O_PATH | O_NOFOLLOW; invalid where nothing is there
-  struct stat st {};        // of object
-  std::string as_written;   // absolute, links not followed, "." and ".." folded
-  std::string resolved;     // canonical: what the kernel calls the object, or parent + leaf
+  UniqueFd object;         // O_PATH | O_NOFOLLOW; invalid where nothing is there
+  struct stat st{};        // of object
+  std::string as_written;  // absolute, links not followed, "." and ".." folded
+  std::string resolved;    // canonical: what the kernel calls the object, or parent + leaf
   bool in_procfs = false;
   // Reached through /proc/<pid>/fd/<n> of the caller itself: the caller holds this already.
   std::optional<TargetFd> held_as;
@@ -37,8 +38,8 @@ struct PinnedPath {
 
 struct PathQuery {
   ThreadId tid;
-  int dirfd = AT_FDCWD;       // in the plugin
-  std::string_view path;      // as read from its memory
+  int dirfd = AT_FDCWD;   // in the plugin
+  std::string_view path;  // as read from its memory
   LastLink last = LastLink::Follow;
   bool allow_empty = false;   // AT_EMPTY_PATH
   std::uint64_t resolve = 0;  // RESOLVE_* of openat2
@@ -52,7 +53,8 @@ class PathResolver {
   // ENOENT/ENOTDIR/ELOOP/EACCES on the way are; `out.as_written` is set even then, where a base was found.
   [[nodiscard]] int resolve(const PathQuery& query, PinnedPath& out) const;
 
-  // Absolute name of the path as written, without touching the file system beyond the base directory. 0 or an errno.
+  // Absolute name of the path as written, without touching the file system beyond the base directory. 0 or an
+  // errno.
   [[nodiscard]] int name_as_written(const PathQuery& query, std::string& out) const;
 
  private:
@@ -64,8 +66,8 @@ class PathResolver {
   bool protected_symlinks_ = false;
 };
 
-// Appends `path` to the absolute `base`, folding ".", ".." and "//" by text alone. For names that people read and rules
-// that judge the spelling; the object is found by walking, never by this.
+// Appends `path` to the absolute `base`, folding ".", ".." and "//" by text alone. For names that people read
+// and rules that judge the spelling; the object is found by walking, never by this.
 void append_folded(std::string& base, std::string_view path);
 
 }  // namespace secbox::sys

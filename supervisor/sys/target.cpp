@@ -108,12 +108,13 @@ Result<Procfs> Procfs::open() {
   auto own = open_at(proc.root_.get(), "self/fd", O_PATH | O_DIRECTORY, "open /proc/self/fd");
   if (!own) return std::unexpected(own.error());
   proc.own_fds_ = std::move(*own);
-  struct stat st {};
+  struct stat st{};
   if (::fstat(proc.root_.get(), &st) != 0) return errno_failure("stat /proc");
   proc.device_ = st.st_dev;
   auto mounts = open_at(proc.root_.get(), "self/mounts", O_RDONLY, "open /proc/self/mounts");
   std::string text;
-  if (!mounts || read_all(mounts->get(), text, 4U << 20) != 0) return failure("cannot read /proc/self/mounts");
+  if (!mounts || read_all(mounts->get(), text, 4U << 20) != 0)
+    return failure("cannot read /proc/self/mounts");
   std::string_view rest = text;
   while (!rest.empty()) {
     const std::size_t end = std::min(rest.find('\n'), rest.size() - 1);
@@ -156,6 +157,7 @@ int Procfs::read_facts(ThreadId tid, ThreadFacts& out) const {
   out.ppid = number<pid_t>(field(text, "PPid:"));
   if (out.tgid == 0) return ESRCH;
   out.umask = static_cast<mode_t>(number<unsigned>(field(text, "Umask:"), 8));
+  out.threads = number<int>(field(text, "Threads:"));
   const std::string_view uids = field(text, "Uid:");
   const std::string_view gids = field(text, "Gid:");
   out.euid = number<uid_t>(word(uids, 1));
@@ -169,7 +171,8 @@ int Procfs::read_facts(ThreadId tid, ThreadFacts& out) const {
     if (group.empty()) break;
     out.groups.push_back(number<gid_t>(group));
   }
-  out.pending = number<std::uint64_t>(field(text, "SigPnd:"), 16) | number<std::uint64_t>(field(text, "ShdPnd:"), 16);
+  out.pending =
+      number<std::uint64_t>(field(text, "SigPnd:"), 16) | number<std::uint64_t>(field(text, "ShdPnd:"), 16);
   out.blocked = number<std::uint64_t>(field(text, "SigBlk:"), 16);
   out.ignored = number<std::uint64_t>(field(text, "SigIgn:"), 16);
   out.caught = number<std::uint64_t>(field(text, "SigCgt:"), 16);
@@ -178,7 +181,8 @@ int Procfs::read_facts(ThreadId tid, ThreadFacts& out) const {
 }
 
 Result<UniqueFd> Procfs::open_cwd(ThreadId tid) const {
-  return open_at(root_.get(), proc_name(tid.value, "cwd").data(), O_PATH | O_DIRECTORY, "open the plugin's cwd");
+  return open_at(root_.get(), proc_name(tid.value, "cwd").data(), O_PATH | O_DIRECTORY,
+                 "open the plugin's cwd");
 }
 
 Result<UniqueFd> Procfs::open_exe(ProcessId pid) const {
@@ -236,7 +240,8 @@ Result<UniqueFd> duplicate_descriptor(const Procfs& proc, ThreadId tid, TargetFd
     if (errno != EINVAL) return errno_failure("pidfd_open");
     // Before Linux 6.9: only the leader can be named. Its table serves where the thread shares it.
     ThreadFacts facts;
-    if (const int error = proc.read_facts(tid, facts); error != 0) return failure("read the thread's status", error);
+    if (const int error = proc.read_facts(tid, facts); error != 0)
+      return failure("read the thread's status", error);
     if (facts.tgid != tid.value && ::syscall(SYS_kcmp, tid.value, facts.tgid, KCMP_FILES, 0, 0) != 0) {
       return failure("the thread has a descriptor table of its own", EPERM);
     }
@@ -254,7 +259,8 @@ Result<AssumedIdentity> AssumedIdentity::assume(const ThreadFacts& facts) {
   identity.euid_ = ::geteuid();
   identity.egid_ = ::getegid();
   std::vector<gid_t> own(static_cast<std::size_t>(std::max(0, ::getgroups(0, nullptr))));
-  if (!own.empty() && ::getgroups(static_cast<int>(own.size()), own.data()) < 0) return errno_failure("getgroups");
+  if (!own.empty() && ::getgroups(static_cast<int>(own.size()), own.data()) < 0)
+    return errno_failure("getgroups");
   if (::syscall(SYS_capget, &kCapHeader, identity.caps_.data()) != 0) return errno_failure("capget");
   // A root plugin that gave up capabilities must not get them back through us.
   auto wanted = identity.caps_;
@@ -266,7 +272,8 @@ Result<AssumedIdentity> AssumedIdentity::assume(const ThreadFacts& facts) {
   identity.groups_ = std::move(own);
   identity.active_ = true;  // from here on the destructor restores
   if (::syscall(SYS_setgroups, facts.groups.size(), facts.groups.data()) != 0 ||
-      ::syscall(SYS_setresgid, -1, facts.fsgid, -1) != 0 || ::syscall(SYS_setresuid, -1, facts.fsuid, -1) != 0) {
+      ::syscall(SYS_setresgid, -1, facts.fsgid, -1) != 0 ||
+      ::syscall(SYS_setresuid, -1, facts.fsuid, -1) != 0) {
     return errno_failure("take the plugin's user and groups");
   }
   if (facts.fsuid == 0 && fewer_caps && ::syscall(SYS_capset, &kCapHeader, wanted.data()) != 0) {
@@ -313,7 +320,8 @@ int SessionMark::apply_to_self() const {
 bool SessionMark::on(const Procfs& proc, pid_t pid) const {
   if (pid <= 0) return false;
   rlimit limit{};
-  if (::prlimit(pid, RLIMIT_MSGQUEUE, nullptr, &limit) == 0) return limit.rlim_cur == soft && limit.rlim_max == hard;
+  if (::prlimit(pid, RLIMIT_MSGQUEUE, nullptr, &limit) == 0)
+    return limit.rlim_cur == soft && limit.rlim_max == hard;
   if (errno != EPERM) return false;
   // A process of another user (the plugin was started as root and left it): world-readable all the same.
   std::string text;

@@ -1,5 +1,6 @@
-// What /proc and pidfds tell about a thread of the plugin. Everything here is asked of the *thread*: threads may have their
-// own descriptor table, working directory, umask and credentials (unshare(CLONE_FILES | CLONE_FS), raw setuid).
+// What /proc and pidfds tell about a thread of the plugin. Everything here is asked of the *thread*: threads
+// may have their own descriptor table, working directory, umask and credentials (unshare(CLONE_FILES |
+// CLONE_FS), raw setuid).
 #pragma once
 
 #include <linux/capability.h>
@@ -23,6 +24,7 @@ struct ThreadFacts {
   gid_t egid = 0, fsgid = 0;
   std::vector<gid_t> groups;
   mode_t umask = 022;
+  int threads = 1;
   std::uint64_t pending = 0;  // signals queued for the thread or its group, bit n-1 for signal n
   std::uint64_t blocked = 0, ignored = 0, caught = 0;
   std::uint64_t effective_caps = 0;
@@ -49,7 +51,8 @@ class Procfs {
   [[nodiscard]] Result<UniqueFd> open_exe(ProcessId pid) const;
   [[nodiscard]] Result<UniqueFd> open_descriptor_path(ThreadId tid, TargetFd fd) const;
 
-  // Open flags (O_ACCMODE, O_APPEND, O_PATH...) of a descriptor of the plugin; -1 when it has no such descriptor.
+  // Open flags (O_ACCMODE, O_APPEND, O_PATH...) of a descriptor of the plugin; -1 when it has no such
+  // descriptor.
   [[nodiscard]] int descriptor_flags(ThreadId tid, TargetFd fd) const;
 
   // The canonical path of one of *our* descriptors, as the kernel names it. 0 or an errno.
@@ -73,16 +76,16 @@ class Procfs {
   std::vector<std::string> mounts_;
 };
 
-// A duplicate of the plugin's descriptor, sharing its open file description. Fails closed where the thread's own table
-// cannot be told from its leader's (before Linux 6.9, PIDFD_THREAD).
+// A duplicate of the plugin's descriptor, sharing its open file description. Fails closed where the thread's
+// own table cannot be told from its leader's (before Linux 6.9, PIDFD_THREAD).
 [[nodiscard]] Result<UniqueFd> duplicate_descriptor(const Procfs& proc, ThreadId tid, TargetFd fd);
 
 [[nodiscard]] Result<UniqueFd> open_process(ProcessId pid);  // pidfd_open(2)
 // Sends through a pidfd: never hits a process that took the number over. 0 or an errno.
 [[nodiscard]] int signal_process(int pidfd, int signal);
 
-// Acts as the thread's own user for file access, until destroyed. Needs privilege only where the identity differs.
-// Raw calls: they act on the calling thread alone, glibc's wrappers on all.
+// Acts as the thread's own user for file access, until destroyed. Needs privilege only where the identity
+// differs. Raw calls: they act on the calling thread alone, glibc's wrappers on all.
 class AssumedIdentity {
  public:
   [[nodiscard]] static Result<AssumedIdentity> assume(const ThreadFacts& facts);
@@ -99,8 +102,9 @@ class AssumedIdentity {
   std::vector<gid_t> groups_;
 };
 
-// The mark of a session: a pair of RLIMIT_MSGQUEUE values that every process of the plugin inherits through fork, exec and
-// setsid and that the filter keeps it from changing. What tells its processes from all others without privilege.
+// The mark of a session: a pair of RLIMIT_MSGQUEUE values that every process of the plugin inherits through
+// fork, exec and setsid and that the filter keeps it from changing. What tells its processes from all others
+// without privilege.
 struct SessionMark {
   std::uint64_t soft = 0;
   std::uint64_t hard = 0;

@@ -19,8 +19,8 @@ void* remote_pointer(std::uint64_t address) {
 
 std::int64_t LinuxTargetMemory::read(ThreadId tid, TargetAddress address, std::span<std::byte> out) {
   iovec local{.iov_base = out.data(), .iov_len = out.size()};
-  // One remote vector a page: the kernel stops at the first vector that faults and reports what it had copied, whereas
-  // one vector across an unmapped page may be lost whole.
+  // One remote vector a page: the kernel stops at the first vector that faults and reports what it had
+  // copied, whereas one vector across an unmapped page may be lost whole.
   constexpr std::size_t kVectors = 64;
   std::array<iovec, kVectors> remote;
   std::size_t count = 0;
@@ -48,7 +48,8 @@ int LinuxTargetMemory::write(ThreadId tid, TargetAddress address, std::span<cons
   return static_cast<std::size_t>(put) == data.size() ? 0 : -EFAULT;
 }
 
-int read_string(TargetMemory& memory, ThreadId tid, TargetAddress address, std::size_t limit, std::string& out) {
+int read_string(TargetMemory& memory, ThreadId tid, TargetAddress address, std::size_t limit,
+                std::string& out) {
   out.clear();
   if (address.is_null()) return EFAULT;
   // Most paths are short: a first look of 256 bytes, then the rest in one go.

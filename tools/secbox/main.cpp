@@ -1,6 +1,9 @@
 // secbox: the command line. Picks the verb; each verb lives in a file of its own.
 #include "tools/secbox/verbs.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -32,9 +35,23 @@ void print_usage(std::FILE* stream) {
   std::fputs("\nsecbox <verb> --help says more; secbox --version prints the version.\n", stream);
 }
 
+// A standard stream that the host closed must be closed in the plugin too, and nothing of ours may take its number: a
+// placeholder that exec closes.
+void hold_closed_streams() {
+  for (int stream = 0; stream <= 2; ++stream) {
+    if (::fcntl(stream, F_GETFD) >= 0) continue;
+    const int fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (fd >= 0 && fd != stream) {
+      (void)::dup3(fd, stream, O_CLOEXEC);
+      (void)::close(fd);
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  hold_closed_streams();
   const Args all(argv + 1, argv + argc);
   if (all.empty()) {
     print_usage(stderr);

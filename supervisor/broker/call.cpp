@@ -1,0 +1,302 @@
+#include "supervisor/broker/call.h"
+
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "supervisor/broker/blocking.h"
+#include "supervisor/broker/services.h"
+
+namespace secbox::broker {
+
+namespace {
+
+using checker::AccessView;
+using checker::Decision;
+using checker::Reason;
+using checker::Verb;
+using checker::VerbSet;
+
+std::int64_t now_ns() {
+  timespec ts{};
+  ::clock_gettime(CLOCK_MONOTONIC, &ts);
+  return std::int64_t{ts.tv_sec} * 1'000'000'000 + ts.tv_nsec;
+}
+
+constexpr std::array kVerbs{Verb::FileRead,   Verb::FileList,   Verb::FileWrite,  Verb::FileCreate,
+                            Verb::FileDelete, Verb::FileLoad,   Verb::ExecRun,    Verb::NetConnect,
+                            Verb::NetBind,    Verb::UnixSocket, Verb::SignalSend, Verb::EnvRead};
+
+// What anyone may read of another's /proc/<pid>; all else there is the process's own business.
+bool is_public_proc_entry(std::string_view entry) {
+  static constexpr std::array<std::string_view, 14> kPublic{
+      "",       "stat", "statm", "status",    "cmdline",   "comm",          "cgroup",
+      "limits", "io",   "wchan", "schedstat", "oom_score", "oom_score_adj", "task"};
+  if (std::find(kPublic.begin(), kPublic.end(), entry) != kPublic.end()) return true;
+  if (!entry.starts_with("task/")) return false;
+  const std::size_t slash = entry.find('/', 5);
+  return slash == std::string_view::npos || is_public_proc_entry(entry.substr(slash + 1));
+}
+
+// "/proc/<pid>/x" -> {"/proc", "x"}; the mount point is found by the pid's own place in the text.
+struct ProcName {
+  std::string_view mount;
+  std::string_view entry;
+};
+ProcName split_proc_name(const sys::Procfs& proc, std::string_view path) {
+  for (const std::string& mount : proc.mount_points()) {
+    if (!path.starts_with(mount) || path.size() <= mount.size() || path[mount.size()] != '/') continue;
+    const std::string_view rest = path.substr(mount.size() + 1);
+    const std::size_t slash = rest.find('/');
+    return {path.substr(0, mount.size()),
+            slash == std::string_view::npos ? std::string_view{} : rest.substr(slash + 1)};
+  }
+  return {};
+}
+
+}  // namespace
+
+Call::Call(Services& services, const sys::Notification& notification, const SyscallRow& row, bool on_worker)
+    : services_(services),
+      notification_(notification),
+      row_(row),
+      on_worker_(on_worker),
+      started_ns_(now_ns()) {}
+
+bool Call::auditing() const { return services_.mode == Mode::Audit; }
+
+std::string_view Call::keep(std::string text) {
+  kept_.push_back(std::make_unique<std::string>(std::move(text)));
+  return *kept_.back();
+}
+
+int Call::read_path(std::size_t index, std::string& out) {
+  return sys::read_string(services_.memory, tid(), address(index), sys::kMaxPath, out);
+}
+
+int Call::resolve(int dirfd, std::string_view path, sys::LastLink last, sys::PinnedPath& out,
+                  bool allow_empty, std::uint64_t resolve_flags) {
+  const int error = services_.resolver.resolve({.tid = tid(),
+                                                .dirfd = dirfd,
+                                                .path = path,
+                                                .last = last,
+                                                .allow_empty = allow_empty,
+                                                .resolve = resolve_flags},
+                                               out);
+  // What was looked up through the thread's number was its own only if the call is still held.
+  if (!services_.channel.alive(notification_.id)) return ESRCH;
+  if (error != 0 && record_.target.path.empty()) {
+    record_.target.path = keep(out.as_written.empty() ? std::string(path) : out.as_written);
+  }
+  return error;
+}
+
+int Call::thread_facts(const sys::ThreadFacts*& out) {
+  if (!facts_) {
+    sys::ThreadFacts facts;
+    if (const int error = services_.proc.read_facts(tid(), facts); error != 0) return error;
+    facts_ = std::move(facts);
+  }
+  out = &*facts_;
+  return 0;
+}
+
+Result<std::optional<sys::AssumedIdentity>> Call::assume_identity() {
+  if (!services_.identities_differ.load(std::memory_order_acquire))
+    return std::optional<sys::AssumedIdentity>{};
+  const sys::ThreadFacts* facts = nullptr;
+  if (const int error = thread_facts(facts); error != 0) return failure("read the caller's identity", error);
+  auto identity = sys::AssumedIdentity::assume(*facts);
+  if (!identity) return std::unexpected(identity.error());
+  return std::optional<sys::AssumedIdentity>(std::move(*identity));
+}
+
+void Call::fill_permission(VerbSet verbs) {
+  std::string text;
+  for (const Verb verb : kVerbs) {
+    if (!verbs.contains(verb)) continue;
+    const std::string_view name = verb_name(verb);
+    if (text.empty()) {
+      if (verbs == VerbSet(verb)) {
+        record_.permission = name;  // the common case borrows the constant
+        return;
+      }
+      text = name;
+    } else {
+      text += '|';
+      text += name.substr(name.find(':') + 1);
+    }
+  }
+  record_.permission = keep(std::move(text));
+}
+
+bool Call::judge(const AccessView& view) {
+  const Decision decision = checker::decide(services_.rules(), view);
+  const bool first = record_.verdict == audit::Verdict::None;
+  if (decision.allowed() && (!first && record_.verdict != audit::Verdict::Allow))
+    return true;  // keep the denial
+  fill_permission(decision.allowed() ? view.verbs : VerbSet(decision.verb()));
+  record_.reason = reason_text(decision.reason());
+  if (const checker::Rule* rule = decision.rule(); rule != nullptr) {
+    record_.rule = audit::RuleRef{.id = rule->id,
+                                  .layer = layer_name(rule->layer),
+                                  .file = rule->source.file,
+                                  .line = rule->source.line,
+                                  .text = rule->source.text};
+  } else {
+    record_.rule = audit::RuleRef{.id = "default", .layer = "default", .file = {}, .line = 0, .text = {}};
+  }
+  if (decision.allowed()) {
+    record_.verdict = audit::Verdict::Allow;
+    return true;
+  }
+  record_.verdict = auditing() ? audit::Verdict::WouldDeny : audit::Verdict::Deny;
+  denied_ = !auditing();
+  deny_errno_ = EACCES;
+  return auditing();
+}
+
+void Call::note_path(const sys::PinnedPath& path, bool second) {
+  const std::string_view written = keep(path.as_written);
+  const std::string_view resolved = path.resolved == path.as_written ? written : keep(path.resolved);
+  if (second) {
+    record_.target.path2 = written;
+    record_.resolved_target2 = resolved;
+    return;
+  }
+  record_.target.path = written;
+  record_.resolved_target = resolved;
+  if (path.exists()) {
+    record_.dev = path.st.st_dev;
+    record_.ino = path.st.st_ino;
+  }
+}
+
+bool Call::permit(const AccessView& view) { return judge(view); }
+
+Decision Call::probe(const AccessView& view) const { return checker::decide(services_.rules(), view); }
+
+bool Call::permit_second(VerbSet verbs, const sys::PinnedPath& path) {
+  note_path(path, true);
+  const AccessView view{
+      .verbs = verbs, .as_written = path.as_written, .resolved = path.resolved, .endpoint = {}};
+  return judge(view);
+}
+
+bool Call::permit(VerbSet verbs, const sys::PinnedPath& path) {
+  note_path(path, false);
+  AccessView view{.verbs = verbs, .as_written = path.as_written, .resolved = path.resolved, .endpoint = {}};
+  if (!path.proc_pid) return judge(view);
+
+  // /proc/<pid>: whose?
+  const sys::ThreadFacts* facts = nullptr;
+  if (thread_facts(facts) != 0)
+    return forbid("protected:unreadable-caller", "the caller could not be identified", EACCES);
+  const pid_t owner = *path.proc_pid;
+  const bool own = owner == facts->tgid || owner == tid().value;
+  const ProcName name = split_proc_name(services_.proc, path.resolved);
+  if (!own) {
+    const bool through_magic_link = !path.in_procfs;
+    const bool sensitive =
+        through_magic_link || !is_public_proc_entry(name.entry) || verbs.contains(Verb::FileWrite);
+    if (owner == services_.supervisor_pid) {
+      return forbid("protected:supervisor", "the supervisor's own /proc", EACCES);
+    }
+    if (sensitive && !services_.is_own_process(owner)) {
+      return forbid("protected:outside-process",
+                    "memory, descriptors or environment of a process outside the session", EACCES);
+    }
+    if (name.entry == "mem" || name.entry.ends_with("/mem")) {
+      return forbid("protected:process-memory", "memory of another process", EACCES);
+    }
+    return judge(view);
+  }
+  if (!path.in_procfs || name.mount.empty()) return judge(view);
+  // The caller's own entry is "/proc/self/..." to the rules, however it was spelled; a rule may also name it
+  // by number.
+  std::string self(name.mount);
+  self += "/self";
+  if (!name.entry.empty()) {
+    self += '/';
+    self += name.entry;
+  }
+  const AccessView as_self{.verbs = verbs, .as_written = self, .resolved = self, .endpoint = {}};
+  const Decision by_number = probe(view);
+  if (by_number.allowed() || by_number.reason() == Reason::DeniedByRule ||
+      by_number.reason() == Reason::ProtectedState) {
+    return judge(view);
+  }
+  return judge(as_self);
+}
+
+bool Call::forbid(std::string_view rule_id, std::string_view reason, int err) {
+  record_.rule = audit::RuleRef{.id = rule_id, .layer = "protected", .file = {}, .line = 0, .text = {}};
+  record_.reason = reason;
+  record_.verdict = auditing() ? audit::Verdict::WouldDeny : audit::Verdict::Deny;
+  denied_ = !auditing();
+  deny_errno_ = err;
+  return auditing();
+}
+
+void Call::grant(std::string_view rule_id, std::string_view reason) {
+  if (record_.verdict != audit::Verdict::None && record_.verdict != audit::Verdict::Allow) return;
+  record_.rule = audit::RuleRef{.id = rule_id, .layer = "implied", .file = {}, .line = 0, .text = {}};
+  record_.reason = reason;
+  record_.verdict = audit::Verdict::Allow;
+}
+
+Action Call::refuse(int err, std::string_view why) {
+  record_.rule =
+      audit::RuleRef{.id = "failed-closed", .layer = "protected", .file = {}, .line = 0, .text = {}};
+  record_.reason = why;
+  record_.verdict = audit::Verdict::Deny;
+  denied_ = true;
+  deny_errno_ = err;
+  return ReplyErrno{err};
+}
+
+Action Call::result(std::int64_t value) const {
+  if (value < 0) return ReplyErrno{errno};
+  return ReplyValue{value};
+}
+
+void Call::begin_blocking() { blocker_ = services_.blocking->enter(notification_.id, tid()); }
+void Call::end_blocking() {
+  if (blocker_) services_.blocking->leave(blocker_);
+}
+bool Call::interrupted() const { return blocker_ && blocker_->interrupted.load(std::memory_order_acquire); }
+
+const ProcessFacts& Call::process() {
+  if (process_known_) return process_;
+  process_known_ = true;
+  // A cache of this thread's own: no lock. One second bounds how long a reused pid could wear an old name.
+  struct Entry {
+    pid_t tid = 0;
+    std::uint32_t epoch = 0;
+    std::int64_t until_ns = 0;
+    ProcessFacts facts;
+  };
+  thread_local std::array<Entry, 64> cache;
+  Entry& entry = cache[static_cast<std::size_t>(tid().value) % cache.size()];
+  const std::uint32_t epoch = services_.exec_epoch.load(std::memory_order_acquire);
+  if (entry.tid == tid().value && entry.epoch == epoch && started_ns_ < entry.until_ns)
+    return process_ = entry.facts;
+  const sys::ThreadFacts* facts = nullptr;
+  if (thread_facts(facts) != 0) return process_;
+  process_.tgid = facts->tgid;
+  process_.ppid = facts->ppid;
+  process_.comm = facts->comm;
+  (void)services_.proc.read_link(facts->tgid, "exe", process_.exe);  // stays empty where it cannot be read
+  if (services_.channel.alive(notification_.id)) {
+    entry =
+        Entry{.tid = tid().value, .epoch = epoch, .until_ns = started_ns_ + 1'000'000'000, .facts = process_};
+  }
+  return process_;
+}
+
+}  // namespace secbox::broker

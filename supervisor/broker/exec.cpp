@@ -1,0 +1,183 @@
+// execve, execveat: judged here on the pinned file and on everything that the kernel will read to start it
+// (the script's interpreters, the ELF loader), then verified by exec_verifier.cpp.
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "supervisor/broker/call.h"
+#include "supervisor/broker/exec_verifier.h"
+#include "supervisor/broker/services.h"
+
+namespace secbox::broker {
+
+namespace {
+
+using checker::Verb;
+using sys::PinnedPath;
+
+constexpr std::size_t kHeadSize = 256;  // BINPRM_BUF_SIZE: how far the kernel itself looks
+constexpr int kMaxInterpreters = 5;
+
+// What "#! /path arg" names, by the kernel's rules (fs/binfmt_script.c): spaces and tabs around it, ended by
+// the line.
+std::string_view script_interpreter(std::string_view head) {
+  if (!head.starts_with("#!")) return {};
+  head.remove_prefix(2);
+  head = head.substr(0, head.find('\n'));
+  head = head.substr(0, head.find('\0'));
+  while (!head.empty() && (head.front() == ' ' || head.front() == '\t')) head.remove_prefix(1);
+  return head.substr(0, head.find_first_of(" \t"));
+}
+
+// The loader that an ELF file asks for (PT_INTERP), or "" for a static one.
+std::string elf_loader(int fd, std::string_view head) {
+  if (head.size() < sizeof(Elf64_Ehdr) || std::memcmp(head.data(), ELFMAG, SELFMAG) != 0) return {};
+  Elf64_Ehdr header;
+  std::memcpy(&header, head.data(), sizeof header);
+  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_phentsize != sizeof(Elf64_Phdr) ||
+      header.e_phnum > 512)
+    return {};
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr segment;
+    const auto at = static_cast<off_t>(header.e_phoff + i * sizeof segment);
+    if (::pread(fd, &segment, sizeof segment, at) != static_cast<ssize_t>(sizeof segment)) return {};
+    if (segment.p_type != PT_INTERP || segment.p_filesz < 2 || segment.p_filesz > sys::kMaxPath) continue;
+    std::string name(segment.p_filesz, '\0');
+    if (::pread(fd, name.data(), name.size(), static_cast<off_t>(segment.p_offset)) !=
+        static_cast<ssize_t>(name.size()))
+      return {};
+    name.resize(std::min(name.find('\0'), name.size()));
+    return name;
+  }
+  return {};
+}
+
+ExecTicket make_ticket(Call& call, const PinnedPath& file) {
+  const audit::Record& record = call.record();
+  ExecTicket ticket;
+  ticket.id = call.notification().id;
+  ticket.tid = call.tid();
+  ticket.as_written = file.as_written;
+  ticket.resolved = file.resolved;
+  ticket.permission = record.permission;
+  ticket.reason = record.reason;
+  ticket.verdict = record.verdict;
+  if (record.rule) {
+    ticket.rule_id = record.rule->id;
+    ticket.rule_layer = record.rule->layer;
+    ticket.rule_file = record.rule->file;
+    ticket.rule_text = record.rule->text;
+    ticket.rule_line = record.rule->line;
+  }
+  ticket.file_dev = file.st.st_dev;
+  ticket.file_ino = file.st.st_ino;
+  ticket.syscall = call.row().name;
+  const ProcessFacts& process = call.process();
+  ticket.caller_exe = process.exe;
+  ticket.caller_tgid = process.tgid;
+  ticket.caller_ppid = process.ppid;
+  ticket.enforce = !call.auditing();
+  return ticket;
+}
+
+// The name as the kernel will keep it in AT_EXECFN (fs/exec.c, alloc_bprm).
+std::string kernel_name(int dirfd, const std::string& path) {
+  if (dirfd == AT_FDCWD || path.starts_with('/')) return path;
+  return path.empty() ? "/dev/fd/" + std::to_string(dirfd) : "/dev/fd/" + std::to_string(dirfd) + "/" + path;
+}
+
+Action exec_file(Call& call, int dirfd, const std::string& path, int flags) {
+  const auto identity = call.assume_identity();
+  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
+  if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) return call.fails(EINVAL);
+  PinnedPath file;
+  const auto last = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? sys::LastLink::Keep : sys::LastLink::Follow;
+  if (const int error = call.resolve(dirfd, path, last, file, (flags & AT_EMPTY_PATH) != 0); error != 0)
+    return call.fails(error);
+  if (!file.exists()) {
+    call.record().target.path = call.keep(file.as_written);
+    return call.fails(ENOENT);
+  }
+  if (S_ISLNK(file.st.st_mode)) return call.fails(ELOOP);
+  if (!S_ISREG(file.st.st_mode)) return call.fails(EACCES);
+  if (!call.permit(Verb::ExecRun, file)) return call.denied();
+
+  // A file that we may not read would make the process unreadable to us (PR_SET_DUMPABLE is cleared): never
+  // let through.
+  const int readable = call.services().proc.reopen(file.object.get(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  if (readable < 0) {
+    if ((file.st.st_mode & (S_IXUSR | S_IXGRP | S_IXOTH)) == 0) return call.fails(EACCES);
+    return call.refuse(EACCES, "a program that the supervisor may not read cannot be verified");
+  }
+  ExecTicket ticket = make_ticket(call, file);
+  ticket.dev = file.st.st_dev;
+  ticket.ino = file.st.st_ino;
+
+  UniqueFd image(readable);
+  PinnedPath interpreter;
+  for (int depth = 0;; ++depth) {
+    std::array<char, kHeadSize> buffer{};
+    const ssize_t got = ::pread(image.get(), buffer.data(), buffer.size(), 0);
+    if (got < 0) return call.fails(errno);
+    const std::string_view head(buffer.data(), static_cast<std::size_t>(got));
+    if (const std::string loader = elf_loader(image.get(), head); !loader.empty()) {
+      PinnedPath pinned;
+      if (call.resolve(AT_FDCWD, loader, sys::LastLink::Follow, pinned) == 0 && pinned.exists() &&
+          !call.permit_second(Verb::FileLoad, pinned)) {
+        return call.denied();
+      }
+      break;
+    }
+    const std::string_view name = script_interpreter(head);
+    if (name.empty())
+      break;  // not ours to know: the kernel answers ENOEXEC, or binfmt_misc picks a program to verify
+    if (depth == kMaxInterpreters) return call.fails(ELOOP);
+    if (depth == 0) ticket.script = kernel_name(dirfd, path);
+    PinnedPath next;
+    if (const int error = call.resolve(AT_FDCWD, std::string(name), sys::LastLink::Follow, next); error != 0)
+      return call.fails(error);
+    if (!next.exists()) return call.fails(ENOENT);
+    if (!call.permit_second(Verb::ExecRun, next)) return call.denied();
+    const int fd = call.services().proc.reopen(next.object.get(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+      return call.refuse(EACCES, "an interpreter that the supervisor may not read cannot be verified");
+    image.reset(fd);
+    interpreter = std::move(next);
+    ticket.dev = interpreter.st.st_dev;
+    ticket.ino = interpreter.st.st_ino;
+  }
+  if (call.auditing()) ticket.verdict = call.record().verdict;
+  call.services().execs->submit(std::move(ticket));
+  return HandedOver{};
+}
+
+}  // namespace
+
+Action handle_exec(Call& call) {
+  call.record().event = "exec";
+  std::string path;
+  if (const int error = call.read_path(0, path); error != 0) {
+    return error == EFAULT || error == ENAMETOOLONG
+               ? Action{call.fails(error)}
+               : call.refuse(EACCES, "the caller's memory cannot be read");
+  }
+  return exec_file(call, AT_FDCWD, path, 0);
+}
+
+Action handle_execveat(Call& call) {
+  call.record().event = "exec";
+  std::string path;
+  if (const int error = call.read_path(1, path); error != 0) {
+    return error == EFAULT || error == ENAMETOOLONG
+               ? Action{call.fails(error)}
+               : call.refuse(EACCES, "the caller's memory cannot be read");
+  }
+  return exec_file(call, call.int_arg(0), path, call.int_arg(4));
+}
+
+}  // namespace secbox::broker

@@ -1,0 +1,287 @@
+#include "supervisor/broker/exec_verifier.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/ptrace.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "supervisor/base/errno_name.h"
+
+namespace secbox::broker {
+
+namespace {
+
+// The value that the interrupted system call returned, or 0 where it cannot be read.
+long syscall_result(pid_t tid) {
+#if defined(__x86_64__)
+  user_regs_struct regs{};
+  iovec io{.iov_base = &regs, .iov_len = sizeof regs};
+  if (::ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &io) != 0) return 0;
+  return static_cast<long>(regs.rax);
+#elif defined(__aarch64__)
+  user_regs_struct regs{};
+  iovec io{.iov_base = &regs, .iov_len = sizeof regs};
+  if (::ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &io) != 0) return 0;
+  return static_cast<long>(regs.regs[0]);
+#endif
+}
+
+std::vector<std::string> split_nul(const std::string& text) {
+  std::vector<std::string> parts;
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const std::size_t end = std::min(text.find('\0', at), text.size());
+    parts.emplace_back(text, at, end - at);
+    at = end + 1;
+  }
+  return parts;
+}
+
+// The name that the kernel itself kept of what was executed (AT_EXECFN): its own copy, not the caller's
+// memory.
+std::string executed_name(Services& services, pid_t tgid) {
+  std::string auxv;
+  if (services.proc.read_file(tgid, "auxv", auxv) != 0) return {};
+  for (std::size_t at = 0; at + sizeof(Elf64_auxv_t) <= auxv.size(); at += sizeof(Elf64_auxv_t)) {
+    Elf64_auxv_t entry;
+    std::memcpy(&entry, auxv.data() + at, sizeof entry);
+    if (entry.a_type != AT_EXECFN) continue;
+    std::string name;
+    if (sys::read_string(services.memory, ThreadId{tgid}, TargetAddress{entry.a_un.a_val}, sys::kMaxPath,
+                         name) != 0)
+      return {};
+    return name;
+  }
+  return {};
+}
+
+}  // namespace
+
+bool ExecVerifier::start() {
+  wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGCHLD);
+  signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!wake_.valid() || !signals_.valid()) return false;
+  thread_ = std::thread([this] { run(); });
+  return true;
+}
+
+void ExecVerifier::stop() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  const std::uint64_t one = 1;
+  (void)!::write(wake_.get(), &one, sizeof one);
+  thread_.join();
+}
+
+void ExecVerifier::submit(ExecTicket ticket) {
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(ticket));
+  }
+  const std::uint64_t one = 1;
+  (void)!::write(wake_.get(), &one, sizeof one);
+}
+
+void ExecVerifier::run() {
+  while (true) {
+    std::array<pollfd, 2> fds{pollfd{.fd = wake_.get(), .events = POLLIN, .revents = 0},
+                              pollfd{.fd = signals_.get(), .events = POLLIN, .revents = 0}};
+    (void)::poll(fds.data(), fds.size(), -1);
+    std::uint64_t count = 0;
+    (void)!::read(wake_.get(), &count, sizeof count);
+    signalfd_siginfo info{};
+    bool child_event = false;
+    while (::read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info))
+      child_event = true;
+    std::vector<ExecTicket> tickets;
+    {
+      const std::lock_guard lock(mutex_);
+      if (stopping_) return;  // EXITKILL ends what is still attached
+      tickets.swap(queue_);
+    }
+    for (ExecTicket& ticket : tickets) attach(std::move(ticket));
+    reap();
+    if (child_event && on_child_event) on_child_event();
+  }
+}
+
+void ExecVerifier::attach(ExecTicket ticket) {
+  const pid_t tid = ticket.tid.value;
+  if (::ptrace(PTRACE_SEIZE, tid, nullptr, PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL) != 0) {
+    const int error = errno;
+    if (error != ESRCH) {
+      if (ticket.enforce) {
+        write_denial(ticket, ticket.caller_tgid, "the exec cannot be verified (ptrace is not permitted)", {});
+        (void)services_.channel.reply_errno(ticket.id, EACCES);
+      } else {
+        (void)services_.channel.reply_continue(ticket.id);
+      }
+    }
+    return;
+  }
+  (void)::ptrace(PTRACE_INTERRUPT, tid, nullptr, nullptr);
+  const std::uint64_t id = ticket.id;
+  active_.insert_or_assign(tid, std::move(ticket));
+  (void)services_.channel.reply_continue(
+      id);  // Continue: ExecVerified; what the kernel then runs is checked at its first stop
+}
+
+void ExecVerifier::reap() {
+  while (true) {
+    int status = 0;
+    const pid_t pid = ::waitpid(-1, &status, __WALL | __WNOTHREAD | WNOHANG);
+    if (pid <= 0) return;
+    if (WIFSTOPPED(status)) {
+      on_stop(pid, status);
+    } else {
+      active_.erase(pid);  // killed on the way
+    }
+  }
+}
+
+void ExecVerifier::on_stop(pid_t pid, int status) {
+  const int event = status >> 16;
+  if (event == PTRACE_EVENT_EXEC) {
+    // A thread that is not the leader takes the leader's number over; its old one is the event's message.
+    unsigned long old_tid = 0;
+    (void)::ptrace(PTRACE_GETEVENTMSG, pid, nullptr, &old_tid);
+    auto found = active_.find(static_cast<pid_t>(old_tid));
+    if (found == active_.end()) found = active_.find(pid);
+    if (found == active_.end()) {
+      (void)::kill(pid, SIGKILL);  // an exec that nobody approved
+      (void)::ptrace(PTRACE_DETACH, pid, nullptr, nullptr);
+      return;
+    }
+    ExecTicket ticket = std::move(found->second);
+    active_.erase(found);
+    verify(pid, std::move(ticket));
+    return;
+  }
+  if (event == PTRACE_EVENT_STOP) {
+    const auto found = active_.find(pid);
+    if (found != active_.end()) {
+      const long result = syscall_result(pid);
+      // 512 and above never reach the plugin: the kernel calls again, and we are asked again.
+      if (result < 0 && result > -512) write_failure(found->second, static_cast<int>(-result));
+      active_.erase(found);
+    }
+    (void)::ptrace(PTRACE_DETACH, pid, nullptr, nullptr);
+    return;
+  }
+  (void)::ptrace(PTRACE_CONT, pid, nullptr, static_cast<long>(WSTOPSIG(status)));
+}
+
+audit::Record ExecVerifier::base_record(const ExecTicket& ticket) const {
+  audit::Record record;
+  record.event = "exec";
+  record.op = "exec";
+  record.syscall = ticket.syscall;
+  record.permission = ticket.permission;
+  record.verdict = ticket.verdict;
+  record.reason = ticket.reason;
+  record.rule = audit::RuleRef{.id = ticket.rule_id,
+                               .layer = ticket.rule_layer,
+                               .file = ticket.rule_file,
+                               .line = ticket.rule_line,
+                               .text = ticket.rule_text};
+  record.target.path = ticket.as_written;
+  record.resolved_target = ticket.resolved;
+  record.dev = ticket.file_dev;
+  record.ino = ticket.file_ino;
+  record.pid = ticket.caller_tgid;
+  record.tid = ticket.tid.value;
+  record.ppid = ticket.caller_ppid;
+  record.exe = ticket.caller_exe;
+  record.result = "ok";
+  return record;
+}
+
+bool ExecVerifier::write(const audit::Record& record, bool denial) {
+  const auto written = services_.sink.write(record);
+  if (!written) {
+    if (services_.on_audit_failure) services_.on_audit_failure();
+    return false;
+  }
+  if (denial && services_.on_denial) services_.on_denial(record, *written);
+  return true;
+}
+
+void ExecVerifier::write_failure(const ExecTicket& ticket, int err) {
+  audit::Record record = base_record(ticket);
+  record.err = err;
+  record.result = errno_name(err);
+  record.enforcement = audit::Enforcement::Verified;
+  (void)write(record, false);
+}
+
+void ExecVerifier::write_denial(const ExecTicket& ticket, pid_t tgid, std::string_view why,
+                                std::string_view actual) {
+  audit::Record record = base_record(ticket);
+  record.event = "escape_attempt";
+  record.verdict = audit::Verdict::Deny;
+  record.rule = audit::RuleRef{
+      .id = "protected:exec-verified", .layer = "protected", .file = {}, .line = 0, .text = {}};
+  record.reason = why;
+  record.err = EACCES;
+  record.result = errno_name(EACCES);
+  record.pid = tgid;
+  record.resolved_target = actual.empty() ? std::string_view(ticket.resolved) : actual;
+  record.enforcement = audit::Enforcement::Verified;
+  (void)write(record, true);
+}
+
+void ExecVerifier::verify(pid_t tgid, ExecTicket ticket) {
+  services_.exec_epoch.fetch_add(1, std::memory_order_acq_rel);
+  std::string why;
+  struct stat st{};
+  std::string exe;
+  (void)services_.proc.read_link(tgid, "exe", exe);
+  const auto image = services_.proc.open_exe(ProcessId{tgid});
+  if (!image || ::fstat(image->get(), &st) != 0) {
+    why = "the new image cannot be examined";
+  } else if (st.st_dev != ticket.dev || st.st_ino != ticket.ino) {
+    why = "another program was started than the one that was approved";
+  } else if (!ticket.script.empty() && executed_name(services_, tgid) != ticket.script) {
+    why = "another script was started than the one that was approved";
+  }
+  if (!why.empty() && ticket.enforce) {
+    write_denial(ticket, tgid, why, exe);
+    (void)::kill(tgid, SIGKILL);
+    (void)::ptrace(PTRACE_DETACH, tgid, nullptr, nullptr);
+    return;
+  }
+  // The kernel's own copies, taken before the new image can change them.
+  std::string text;
+  (void)services_.proc.read_file(tgid, "cmdline", text, 256U << 10);
+  const std::vector<std::string> argv = split_nul(text);
+  (void)services_.proc.read_file(tgid, "environ", text, 256U << 10);
+  std::vector<std::string> names = split_nul(text);
+  for (std::string& name : names) name.resize(std::min(name.find('='), name.size()));
+  audit::Record record = base_record(ticket);
+  record.pid = tgid;
+  record.argv = argv;
+  record.env_names = names;
+  record.exe = exe;
+  record.enforcement = audit::Enforcement::Verified;
+  if (!write(record, false)) (void)::kill(tgid, SIGKILL);
+  if (on_image) on_image(Image{.tgid = tgid, .exe = exe});
+  (void)::ptrace(PTRACE_DETACH, tgid, nullptr, nullptr);
+}
+
+}  // namespace secbox::broker

@@ -1,0 +1,87 @@
+// The one thread that ptraces. It lets an approved exec go on and looks at the new image before its first
+// instruction runs: what runs is what was approved, or it is killed. See mediation of exec in
+// docs/architecture.md.
+//
+// How: PTRACE_SEIZE(TRACEEXEC | EXITKILL) and PTRACE_INTERRUPT while the call is held, then CONTINUE. Either
+// the thread stops at PTRACE_EVENT_EXEC (the new image is in place), or, if exec failed, at the interrupt on
+// its way back: so there is always exactly one stop to wait for and never a time-out.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "supervisor/audit/record.h"
+#include "supervisor/base/unique_fd.h"
+#include "supervisor/broker/services.h"
+
+namespace secbox::broker {
+
+// An approved exec, with its record-to-be. Everything owned: the call's own strings are gone by then.
+struct ExecTicket {
+  std::uint64_t id = 0;
+  ThreadId tid;
+  dev_t dev = 0;  // the image that must be running: the file itself, or the script's last interpreter
+  ino_t ino = 0;
+  std::string
+      script;  // the name as passed, where the file is a script: the interpreter must be given this very one
+  std::string as_written, resolved, permission, reason, rule_id, rule_layer, rule_file, rule_text;
+  int rule_line = 0;
+  audit::Verdict verdict = audit::Verdict::Allow;
+  dev_t file_dev = 0;
+  ino_t file_ino = 0;
+  std::string syscall;
+  std::string caller_exe;
+  pid_t caller_tgid = 0, caller_ppid = 0;
+  bool enforce = true;
+};
+
+class ExecVerifier {
+ public:
+  // What a process became: the control thread keeps the coverage.
+  struct Image {
+    pid_t tgid = 0;
+    std::string exe;
+  };
+
+  explicit ExecVerifier(Services& services) : services_(services) {}
+  ~ExecVerifier() { stop(); }
+
+  // SIGCHLD must be blocked in every thread before. False where the thread's descriptors cannot be made.
+  [[nodiscard]] bool start();
+  void stop();
+
+  void submit(ExecTicket ticket);
+
+  std::function<void(const Image&)> on_image;  // called from the verifier thread
+  std::function<void()> on_child_event;        // SIGCHLD of any kind
+
+ private:
+  void run();
+  void attach(ExecTicket ticket);
+  void reap();
+  void on_stop(pid_t pid, int status);
+  void verify(pid_t tgid, ExecTicket ticket);
+  void write_failure(const ExecTicket& ticket, int err);
+  void write_denial(const ExecTicket& ticket, pid_t tgid, std::string_view why, std::string_view actual);
+  bool write(const audit::Record& record, bool denial);
+  audit::Record base_record(const ExecTicket& ticket) const;
+
+  Services& services_;
+  std::thread thread_;
+  UniqueFd wake_;
+  UniqueFd signals_;
+  std::mutex mutex_;
+  std::vector<ExecTicket> queue_;
+  bool stopping_ = false;
+  std::unordered_map<pid_t, ExecTicket> active_;  // by the tid that called
+};
+
+}  // namespace secbox::broker

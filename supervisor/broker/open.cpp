@@ -1,0 +1,407 @@
+// open, openat, openat2, creat: performed by the supervisor on a pinned object and put into the plugin.
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "supervisor/broker/call.h"
+#include "supervisor/broker/services.h"
+
+namespace secbox::broker {
+
+namespace {
+
+using checker::Reason;
+using checker::Verb;
+using checker::VerbSet;
+using sys::PinnedPath;
+
+constexpr int kTmpfileBit = O_TMPFILE & ~O_DIRECTORY;
+
+// A decoded open.
+struct OpenRequest {
+  int dirfd = AT_FDCWD;
+  std::string path;
+  int flags = 0;
+  mode_t mode = 0;
+  std::uint64_t resolve = 0;
+
+  [[nodiscard]] bool has(int flag) const { return (flags & flag) == flag; }
+  [[nodiscard]] bool creates() const { return has(O_CREAT); }
+  [[nodiscard]] bool unnamed() const { return (flags & kTmpfileBit) != 0; }
+  [[nodiscard]] bool writes() const { return (flags & O_ACCMODE) != O_RDONLY; }
+};
+
+VerbSet verbs_for_existing(const OpenRequest& request, bool directory) {
+  VerbSet verbs;
+  const int access = request.flags & O_ACCMODE;
+  if (access == O_RDONLY || access == O_RDWR || access == O_ACCMODE)
+    verbs |= directory ? Verb::FileList : Verb::FileRead;
+  if (access != O_RDONLY || request.has(O_TRUNC)) verbs |= Verb::FileWrite;
+  return verbs;
+}
+
+// No ".", "..", "//", and no slash at the end: as written it is what the kernel will walk.
+bool is_plain(std::string_view path) {
+  if (path.empty() || path.back() == '/') return false;
+  std::size_t start = path.front() == '/' ? 1 : 0;
+  while (start <= path.size()) {
+    const std::size_t end = std::min(path.find('/', start), path.size());
+    const std::string_view part = path.substr(start, end - start);
+    if (part.empty() || part == "." || part == "..") return false;
+    start = end + 1;
+  }
+  return true;
+}
+
+int open_how_at(int dir, const char* path, std::uint64_t flags, std::uint64_t mode, std::uint64_t resolve) {
+  open_how how{.flags = flags, .mode = mode, .resolve = resolve};
+  const auto fd = static_cast<int>(::syscall(SYS_openat2, dir, path, &how, sizeof how));
+  return fd < 0 ? -errno : fd;
+}
+
+// Terminals belong to the caller's session and controlling terminal: only the kernel, acting as the caller,
+// can open them. The floor grants the plugin itself these devices and no other file to write.
+bool is_terminal(const struct stat& st) {
+  if (!S_ISCHR(st.st_mode)) return false;
+  const unsigned device = major(st.st_rdev);
+  return (device == 5 && (minor(st.st_rdev) == 0 || minor(st.st_rdev) == 2)) ||
+         (device >= 136 && device <= 143);
+}
+
+// Raw memory and ports of the machine.
+bool is_machine_memory(const struct stat& st) {
+  if (!S_ISCHR(st.st_mode) || major(st.st_rdev) != 1) return false;
+  const unsigned device = minor(st.st_rdev);
+  return device == 1 || device == 2 || device == 4;
+}
+
+// True where the descriptor that the path names gives the plugin at least this access already: opening it
+// again widens nothing. Covers standard streams that the host opened (a log file, a terminal, a pipe).
+bool holds_already(Call& call, const OpenRequest& request, const PinnedPath& path) {
+  if (!path.held_as) return false;
+  const int held = call.services().proc.descriptor_flags(call.tid(), *path.held_as);
+  if (held < 0 || (held & O_PATH) != 0) return false;
+  const int have = held & O_ACCMODE;
+  const int want = request.flags & O_ACCMODE;
+  const bool truncates = request.has(O_TRUNC);
+  if (S_ISDIR(path.st.st_mode)) return have == O_RDONLY && want == O_RDONLY;
+  // A log opened to append stays append-only: the reopened description could overwrite it.
+  if ((held & O_APPEND) != 0 && want != O_RDONLY && (truncates || !request.has(O_APPEND))) return false;
+  if (have == O_RDWR) return want != O_ACCMODE;
+  return have == want && (!truncates || have == O_WRONLY);
+}
+
+// What is left to do with a descriptor opened O_NONBLOCK on the caller's behalf.
+bool restore_blocking(int fd, const OpenRequest& request) {
+  return request.has(O_NONBLOCK) || ::fcntl(fd, F_SETFL, request.flags & ~O_NONBLOCK) == 0;
+}
+
+// An existing regular file or directory named without links: one look-up that follows none proves that the
+// name as written is the object's own, so one decision covers both spellings. Gives up (nullopt) on whatever
+// is not that simple.
+std::optional<Action> open_fast(Call& call, const OpenRequest& request) {
+  if (request.resolve != 0 || request.creates() || request.unnamed() || request.has(O_PATH))
+    return std::nullopt;
+  if (request.path.empty() || request.path.front() != '/' || !is_plain(request.path)) return std::nullopt;
+  if (call.services().proc.covers(request.path)) return std::nullopt;
+  const auto allowed = [&](bool directory) {
+    return call
+        .probe({.verbs = verbs_for_existing(request, directory),
+                .as_written = request.path,
+                .resolved = request.path,
+                .endpoint = {}})
+        .allowed();
+  };
+  if (!allowed(false)) return std::nullopt;
+  const auto identity = call.assume_identity();
+  if (!identity) return std::nullopt;
+  // Only a hint: opening a FIFO or a device has effects, so those take the careful way.
+  struct stat st{};
+  if (::fstatat(AT_FDCWD, request.path.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode) &&
+      !S_ISDIR(st.st_mode)) {
+    return std::nullopt;
+  }
+  const auto flags =
+      static_cast<std::uint64_t>((request.flags & ~O_NOFOLLOW) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  UniqueFd fd(
+      open_how_at(AT_FDCWD, request.path.c_str(), flags, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
+  PinnedPath path;
+  if (fd.get() < 0) {
+    const int error = -fd.release();
+    if (error == ELOOP || error == EAGAIN) return std::nullopt;
+    path.as_written = path.resolved = request.path;
+    (void)call.permit(verbs_for_existing(request, false), path);
+    return call.fails(error);
+  }
+  if (::fstat(fd.get(), &path.st) != 0 || !(S_ISREG(path.st.st_mode) || S_ISDIR(path.st.st_mode)))
+    return std::nullopt;
+  if (!restore_blocking(fd.get(), request)) return std::nullopt;
+  path.as_written = path.resolved = request.path;
+  call.record().dev = path.st.st_dev;
+  call.record().ino = path.st.st_ino;
+  if (!call.permit(verbs_for_existing(request, S_ISDIR(path.st.st_mode)), path)) return call.denied();
+  return InstallFd{std::move(fd), request.has(O_CLOEXEC)};
+}
+
+Action open_existing(Call& call, const OpenRequest& request, PinnedPath& path) {
+  const bool directory = S_ISDIR(path.st.st_mode);
+  if (request.has(O_CREAT | O_EXCL)) return call.fails(EEXIST);
+  if (S_ISLNK(path.st.st_mode)) return call.fails(ELOOP);  // O_NOFOLLOW
+  if (request.has(O_DIRECTORY) && !directory) return call.fails(ENOTDIR);
+
+  if (holds_already(call, request, path)) {
+    call.record().target.path = call.keep(path.as_written);
+    call.record().resolved_target = call.keep(path.resolved);
+    call.record().dev = path.st.st_dev;
+    call.record().ino = path.st.st_ino;
+    call.grant("implied:held-descriptor", "the plugin holds this object with the same access already");
+  } else {
+    if (!call.permit(verbs_for_existing(request, directory), path)) return call.denied();
+    if (S_ISBLK(path.st.st_mode) &&
+        !call.forbid("protected:block-device", "a disk below the file system", EACCES)) {
+      return call.denied();
+    }
+    if (is_machine_memory(path.st) &&
+        !call.forbid("protected:machine-memory", "raw memory of the machine", EACCES)) {
+      return call.denied();
+    }
+  }
+  if (directory && (request.creates() || request.writes())) return call.fails(EISDIR);
+  if (is_terminal(path.st)) return Continue{ContinueSafety::FloorBounded};
+
+  int flags = (request.flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY;
+  const bool regular = S_ISREG(path.st.st_mode) || directory;
+  const bool may_block =
+      !request.has(O_NONBLOCK) && !regular &&
+      (S_ISCHR(path.st.st_mode) ? major(path.st.st_rdev) != 1 : (request.flags & O_ACCMODE) != O_RDWR);
+  if (may_block && !call.on_worker()) return NeedsWorker{};
+  if (regular && !call.on_worker()) flags |= O_NONBLOCK;  // a lease must not hold the receiver
+  int fd;
+  if (call.on_worker()) {
+    fd = static_cast<int>(call.blocking([&] {
+      const int opened = call.services().proc.reopen(path.object.get(), flags);
+      if (opened < 0) errno = -opened;
+      return std::int64_t{opened < 0 ? -1 : opened};
+    }));
+    if (fd < 0 && call.interrupted()) return call.restart();
+    if (fd < 0) fd = -errno;
+  } else {
+    fd = call.services().proc.reopen(path.object.get(), flags);
+    if (fd == -EAGAIN && !request.has(O_NONBLOCK)) return NeedsWorker{};
+  }
+  if (fd < 0) return call.fails(-fd);
+  UniqueFd opened(fd);
+  if ((flags & O_NONBLOCK) != 0 && !restore_blocking(opened.get(), request))
+    return call.refuse(EIO, "fcntl failed");
+  return InstallFd{std::move(opened), request.has(O_CLOEXEC)};
+}
+
+// Retried by the caller where somebody else made the name first: EEXIST without O_EXCL.
+Action open_new(Call& call, const OpenRequest& request, const PinnedPath& path, bool& made_by_other) {
+  if (path.trailing_slash) return call.fails(EISDIR);
+  if (!call.permit(Verb::FileCreate, path)) return call.denied();
+  if ((request.mode & (S_ISUID | S_ISGID)) != 0 &&
+      !call.forbid("protected:setid-bit", "a set-user-ID or set-group-ID file", EPERM)) {
+    return call.denied();
+  }
+  const sys::ThreadFacts* facts = nullptr;
+  if (call.thread_facts(facts) != 0) return call.refuse(EACCES, "the caller's umask cannot be read");
+  ::umask(facts->umask);  // this thread's own (CLONE_FS is unshared); the kernel then applies ACL defaults as
+                          // natively
+  // O_EXCL and O_NOFOLLOW: a link that was put here meanwhile is never followed by us, who are not confined.
+  const int flags = request.flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
+  const int fd = ::openat(path.parent.get(), path.leaf.c_str(), flags, request.mode);
+  if (fd < 0) {
+    const int error = errno;
+    made_by_other = error == EEXIST && !request.has(O_EXCL);
+    return call.fails(error);
+  }
+  UniqueFd opened(fd);
+  struct stat st{};
+  if (::fstat(fd, &st) == 0) {
+    call.record().dev = st.st_dev;
+    call.record().ino = st.st_ino;
+  }
+  return InstallFd{std::move(opened), request.has(O_CLOEXEC)};
+}
+
+Action open_unnamed(Call& call, const OpenRequest& request, PinnedPath& path) {
+  if (!path.exists()) return call.fails(ENOENT);
+  if (!S_ISDIR(path.st.st_mode)) return call.fails(ENOTDIR);
+  // Judged as an entry of the directory.
+  PinnedPath entry;
+  entry.as_written = path.as_written == "/" ? "/#unnamed" : path.as_written + "/#unnamed";
+  entry.resolved = path.resolved == "/" ? "/#unnamed" : path.resolved + "/#unnamed";
+  if (!call.permit(Verb::FileCreate, entry)) return call.denied();
+  const sys::ThreadFacts* facts = nullptr;
+  if (call.thread_facts(facts) != 0) return call.refuse(EACCES, "the caller's umask cannot be read");
+  ::umask(facts->umask);
+  if ((request.mode & (S_ISUID | S_ISGID)) != 0 &&
+      !call.forbid("protected:setid-bit", "a set-user-ID or set-group-ID file", EPERM)) {
+    return call.denied();
+  }
+  const int fd = ::openat(path.object.get(), ".", (request.flags & ~O_NOFOLLOW) | O_CLOEXEC, request.mode);
+  if (fd < 0) return call.fails(errno);
+  return InstallFd{UniqueFd(fd), request.has(O_CLOEXEC)};
+}
+
+// O_PATH cannot be put into the plugin (EBADF), so the kernel does it; a handle gives what stat(2) gives, and
+// every call that acts through it is judged by itself. Rules that deny outright still do.
+Action open_handle(Call& call, const OpenRequest& request, const PinnedPath& path) {
+  const auto decision = call.probe(
+      {.verbs = Verb::FileRead, .as_written = path.as_written, .resolved = path.resolved, .endpoint = {}});
+  const bool denied =
+      decision.reason() == Reason::DeniedByRule || decision.reason() == Reason::ProtectedState;
+  if (denied && !call.permit(Verb::FileRead, path)) return call.denied();
+  (void)request;
+  call.record().target.path = call.keep(path.as_written);
+  call.record().resolved_target = call.keep(path.resolved);
+  call.grant("implied:handle-only", "an O_PATH handle gives no more than stat");
+  return Continue{ContinueSafety::HandleOnly};
+}
+
+// Nothing is there: the kernel's own answer rather than a denial, which programs that probe would stumble
+// over. A rule that denies the name outright still does.
+Action open_absent(Call& call, const OpenRequest& request, const PinnedPath& path) {
+  const auto verbs = verbs_for_existing(request, false);
+  const auto decision =
+      call.probe({.verbs = verbs, .as_written = path.as_written, .resolved = path.resolved, .endpoint = {}});
+  if (decision.reason() != Reason::NoGrant && decision.reason() != Reason::NeedsConsent) {
+    if (!call.permit(verbs, path)) return call.denied();
+  } else {
+    call.record().target.path = call.keep(path.as_written);
+    call.record().resolved_target = call.keep(path.resolved);
+    call.grant("implied:absent", "nothing is there");
+  }
+  return call.fails(ENOENT);
+}
+
+Action open_slow(Call& call, const OpenRequest& request) {
+  const auto identity = call.assume_identity();
+  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
+  const bool keep_link = request.has(O_NOFOLLOW) || request.has(O_CREAT | O_EXCL);
+  for (int attempt = 0; attempt < 16; ++attempt) {
+    PinnedPath path;
+    const int error =
+        call.resolve(request.dirfd, request.path, keep_link ? sys::LastLink::Keep : sys::LastLink::Follow,
+                     path, false, request.resolve);
+    if (error != 0) return call.fails(error);
+    if (request.has(O_PATH)) return open_handle(call, request, path);
+    if (request.unnamed()) return open_unnamed(call, request, path);
+    if (path.exists()) return open_existing(call, request, path);
+    if (!request.creates()) return open_absent(call, request, path);
+    bool made_by_other = false;
+    Action action = open_new(call, request, path, made_by_other);
+    if (!made_by_other) return action;
+  }
+  return call.refuse(EAGAIN, "the name changed again and again");
+}
+
+Action open_file(Call& call, OpenRequest& request) {
+  call.record().event = "file_open";
+  call.record().flags = request.flags;
+  if (request.has(O_PATH)) request.flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  if (auto action = open_fast(call, request)) return std::move(*action);
+  return open_slow(call, request);
+}
+
+// Reads the path; on failure the call ends with the kernel's own errno and a record.
+std::optional<Action> decode_path(Call& call, std::size_t index, OpenRequest& request) {
+  const int error = call.read_path(index, request.path);
+  if (error == 0) return std::nullopt;
+  call.record().event = "file_open";
+  if (error == EPERM || error == EACCES) return call.refuse(EACCES, "the caller's memory cannot be read");
+  return call.fails(error);
+}
+
+// What open(2) and openat(2) ignore: unknown bits, and a mode without O_CREAT.
+void set_legacy_flags(OpenRequest& request, int flags, std::uint64_t mode) {
+  constexpr int kKnown = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_DSYNC |
+                         O_ASYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC |
+                         O_SYNC | O_PATH | O_TMPFILE;
+  request.flags = flags & kKnown;
+  if (request.creates() || request.unnamed()) request.mode = static_cast<mode_t>(mode & 07777);
+}
+
+}  // namespace
+
+Action handle_open(Call& call) {
+  OpenRequest request;
+  set_legacy_flags(request, call.int_arg(1), call.arg(2));
+  if (auto failed = decode_path(call, 0, request)) return std::move(*failed);
+  return open_file(call, request);
+}
+
+Action handle_creat(Call& call) {
+  OpenRequest request;
+  set_legacy_flags(request, O_CREAT | O_WRONLY | O_TRUNC, call.arg(1));
+  if (auto failed = decode_path(call, 0, request)) return std::move(*failed);
+  return open_file(call, request);
+}
+
+Action handle_openat(Call& call) {
+  OpenRequest request;
+  request.dirfd = call.int_arg(0);
+  set_legacy_flags(request, call.int_arg(2), call.arg(3));
+  if (auto failed = decode_path(call, 1, request)) return std::move(*failed);
+  return open_file(call, request);
+}
+
+Action handle_openat2(Call& call) {
+  call.record().event = "file_open";
+  OpenRequest request;
+  request.dirfd = call.int_arg(0);
+  // struct open_how grows at its end: a longer one is fine while what we do not know is zero. See openat2(2).
+  const std::uint64_t size = call.arg(3);
+  open_how how{};
+  if (size < sizeof how) return call.fails(EINVAL);
+  if (size > 4096) return call.fails(E2BIG);
+  std::array<std::byte, 4096> raw{};
+  const std::int64_t got =
+      call.services().memory.read(call.tid(), call.address(2), std::span(raw).first(size));
+  if (got < 0)
+    return got == -EFAULT ? call.fails(EFAULT) : call.refuse(EACCES, "the caller's memory cannot be read");
+  if (static_cast<std::uint64_t>(got) != size) return call.fails(EFAULT);
+  for (std::size_t i = sizeof how; i < size; ++i) {
+    if (raw[i] != std::byte{0}) return call.fails(E2BIG);
+  }
+  std::memcpy(&how, raw.data(), sizeof how);
+
+  constexpr std::uint64_t kFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK |
+                                   O_DSYNC | O_ASYNC | O_DIRECT | O_LARGEFILE | 0100000 | O_DIRECTORY |
+                                   O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_SYNC | O_PATH | O_TMPFILE;
+  constexpr std::uint64_t kResolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS |
+                                     RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED;
+  const bool needs_mode = (how.flags & (O_CREAT | static_cast<std::uint64_t>(kTmpfileBit))) != 0;
+  if ((how.flags & ~kFlags) != 0 || (how.resolve & ~kResolve) != 0 || (!needs_mode && how.mode != 0) ||
+      (how.mode & ~07777ULL) != 0) {
+    return call.fails(EINVAL);
+  }
+  if ((how.resolve & RESOLVE_BENEATH) != 0 && (how.resolve & RESOLVE_IN_ROOT) != 0) return call.fails(EINVAL);
+  if ((how.flags & O_PATH) != 0 &&
+      (how.flags & ~std::uint64_t{O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC}) != 0) {
+    return call.fails(EINVAL);
+  }
+  if ((how.flags & static_cast<std::uint64_t>(kTmpfileBit)) != 0 &&
+      ((how.flags & O_TMPFILE) != O_TMPFILE || (how.flags & O_ACCMODE) == O_RDONLY ||
+       (how.flags & O_CREAT) != 0)) {
+    return call.fails(EINVAL);
+  }
+  if ((how.resolve & RESOLVE_CACHED) != 0 &&
+      (how.flags & (O_TRUNC | O_CREAT | static_cast<std::uint64_t>(kTmpfileBit))) != 0) {
+    return call.fails(EAGAIN);
+  }
+  request.flags = static_cast<int>(how.flags);
+  request.mode = static_cast<mode_t>(how.mode);
+  request.resolve = how.resolve & ~std::uint64_t{RESOLVE_CACHED};
+  if (auto failed = decode_path(call, 1, request)) return std::move(*failed);
+  return open_file(call, request);
+}
+
+}  // namespace secbox::broker

@@ -1,0 +1,208 @@
+#include "supervisor/broker/pipeline.h"
+
+#include <time.h>
+
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "supervisor/base/errno_name.h"
+#include "supervisor/broker/blocking.h"
+
+namespace secbox::broker {
+
+namespace {
+
+HandlerFunction handler_of(Handler handler) {
+  switch (handler) {
+    case Handler::Open:
+      return handle_open;
+    case Handler::Openat:
+      return handle_openat;
+    case Handler::Openat2:
+      return handle_openat2;
+    case Handler::Creat:
+      return handle_creat;
+    case Handler::Exec:
+      return handle_exec;
+    case Handler::Execveat:
+      return handle_execveat;
+    case Handler::Unlink:
+      return handle_unlink;
+    case Handler::Rmdir:
+      return handle_rmdir;
+    case Handler::Rename:
+      return handle_rename;
+    case Handler::Link:
+      return handle_link;
+    case Handler::Symlink:
+      return handle_symlink;
+    case Handler::Mkdir:
+      return handle_mkdir;
+    case Handler::Mknod:
+      return handle_mknod;
+    case Handler::Chmod:
+      return handle_chmod;
+    case Handler::Chown:
+      return handle_chown;
+    case Handler::Truncate:
+      return handle_truncate;
+    case Handler::Utimes:
+      return handle_utimes;
+    case Handler::Xattr:
+      return handle_xattr;
+    case Handler::Fchmod:
+      return handle_fchmod;
+    case Handler::Fchown:
+      return handle_fchown;
+    case Handler::Fxattr:
+      return handle_fxattr;
+    case Handler::InotifyAddWatch:
+      return handle_inotify_add_watch;
+    case Handler::Connect:
+      return handle_connect;
+    case Handler::Bind:
+      return handle_bind;
+    case Handler::Listen:
+      return handle_listen;
+    case Handler::Sendto:
+      return handle_sendto;
+    case Handler::Sendmsg:
+      return handle_sendmsg;
+    case Handler::Sendmmsg:
+      return handle_sendmmsg;
+    case Handler::ProcessTarget:
+      return handle_process_target;
+    case Handler::MapExec:
+      return handle_map_exec;
+    case Handler::Hello:
+      return handle_hello;
+    case Handler::CredChange:
+      return handle_cred_change;
+    case Handler::ExitGroup:
+      return handle_exit_group;
+    case Handler::None:
+    case Handler::Refused:
+      return handle_refused;
+  }
+  return handle_refused;
+}
+
+// Numbers that no table row has: newer than this build, or nonsense.
+constexpr SyscallRow kUnknownRow{.name = "unknown",
+                                 .number_x86_64 = -1,
+                                 .number_aarch64 = -1,
+                                 .call_class = CallClass::Refuse,
+                                 .handler = Handler::Refused,
+                                 .operation = "unknown-syscall",
+                                 .deny_errno = ENOSYS,
+                                 .note = "not in the table"};
+
+audit::Enforcement enforcement_of(const Action& action) {
+  if (const auto* go_on = std::get_if<Continue>(&action)) {
+    switch (go_on->safety) {
+      case ContinueSafety::RegisterOnly:
+        return audit::Enforcement::RegisterOnly;
+      case ContinueSafety::FloorBounded:
+        return audit::Enforcement::FloorBounded;
+      case ContinueSafety::HandleOnly:
+        return audit::Enforcement::HandleOnly;
+      case ContinueSafety::NoDecision:
+        return audit::Enforcement::NoDecision;
+    }
+  }
+  return audit::Enforcement::SameObject;
+}
+
+std::int64_t now_ns() {
+  timespec ts{};
+  ::clock_gettime(CLOCK_MONOTONIC, &ts);
+  return std::int64_t{ts.tv_sec} * 1'000'000'000 + ts.tv_nsec;
+}
+
+}  // namespace
+
+void Pipeline::receive_loop() {
+  BlockingCalls::prepare_thread();
+  sys::Notification notification;
+  while (!stopping_.load(std::memory_order_acquire)) {
+    switch (services_.channel.receive(notification)) {
+      case sys::ReceiveStatus::Received:
+        handle(notification, false);
+        break;
+      case sys::ReceiveStatus::Retry:
+        break;
+      case sys::ReceiveStatus::Ended:
+        return;
+    }
+  }
+}
+
+void Pipeline::handle(const sys::Notification& notification, bool on_worker) {
+  const SyscallRow* row = find_syscall(notification.number);
+  Call call(services_, notification, row != nullptr ? *row : kUnknownRow, on_worker);
+  // A caller that has no number here cannot be looked at: refuse.
+  Action action = notification.tid.value == 0 ? call.refuse(EPERM, "the caller is not visible from here")
+                                              : handler_of(call.row().handler)(call);
+  if (std::holds_alternative<HandedOver>(action)) return;
+  if (std::holds_alternative<NeedsWorker>(action)) {
+    if (services_.blocking->start([this, notification] { handle(notification, true); })) return;
+    action = call.refuse(EAGAIN, "too many calls are blocked already");
+  }
+  finish(call, std::move(action));
+}
+
+bool Pipeline::write_record(Call& call, const Action& action) {
+  audit::Record& record = call.record();
+  if (record.event.empty() && record.verdict != audit::Verdict::Deny) return true;  // nothing was judged
+  if (record.event.empty()) record.event = "violation";
+  const ProcessFacts& process = call.process();
+  record.op = record.op.empty() ? call.row().operation : record.op;
+  record.syscall = call.row().name;
+  record.pid = process.tgid;
+  record.tid = call.tid().value;
+  record.ppid = process.ppid;
+  record.exe = process.exe;
+  record.comm = process.comm;
+  if (const auto* reply = std::get_if<ReplyErrno>(&action)) {
+    record.err = reply->err;
+    record.result = reply->err == 0 ? "ok" : errno_name(reply->err);
+  } else {
+    record.result = "ok";
+  }
+  if (record.verdict == audit::Verdict::None) call.grant("kernel", "the kernel's own answer");
+  record.enforcement = enforcement_of(action);
+  record.duration_ns = now_ns() - call.started_ns_;
+  const auto written = services_.sink.write(record);
+  if (!written) {
+    if (services_.on_audit_failure) services_.on_audit_failure();
+    return false;
+  }
+  if (call.denied_ && services_.on_denial) services_.on_denial(record, *written);
+  return true;
+}
+
+void Pipeline::finish(Call& call, Action action) {
+  const std::uint64_t id = call.notification().id;
+  if (!write_record(call, action)) action = ReplyErrno{EIO};
+  if (call.final_exit_ && services_.on_first_process_exit) services_.on_first_process_exit();
+  if (auto* reply = std::get_if<ReplyErrno>(&action)) {
+    (void)services_.channel.reply_errno(id, reply->err);
+  } else if (auto* value = std::get_if<ReplyValue>(&action)) {
+    (void)services_.channel.reply_value(id, value->value);
+  } else if (auto* install = std::get_if<InstallFd>(&action)) {
+    const sys::InstallResult result =
+        services_.channel.install_fd(id, install->fd.get(), install->close_on_exec);
+    if (result.status == sys::ReplyStatus::Failed) {
+      // The caller's table is full (EMFILE): its own error, never a Continue. The record is put right by a
+      // second one.
+      install->fd.reset();
+      (void)write_record(call, ReplyErrno{result.error});
+      (void)services_.channel.reply_errno(id, result.error);
+    }
+  } else if (std::holds_alternative<Continue>(action)) {
+    (void)services_.channel.reply_continue(id);
+  }
+}
+
+}  // namespace secbox::broker

@@ -1,0 +1,31 @@
+// The story of one held call: row -> decode -> resolve -> decide -> act -> record -> reply, in this order for
+// every call.
+#pragma once
+
+#include <atomic>
+
+#include "supervisor/broker/call.h"
+#include "supervisor/broker/services.h"
+
+namespace secbox::broker {
+
+class Pipeline {
+ public:
+  explicit Pipeline(Services& services) : services_(services) {}
+
+  // Body of a receiver thread: until the last filtered task is gone or stop().
+  void receive_loop();
+  // Makes receive_loop() return at its next wake-up; the caller also signals the threads.
+  void stop() { stopping_.store(true, std::memory_order_release); }
+
+ private:
+  void handle(const sys::Notification& notification, bool on_worker);
+  void finish(Call& call, Action action);
+  // False: it could not be written, and nothing may go on.
+  bool write_record(Call& call, const Action& action);
+
+  Services& services_;
+  std::atomic<bool> stopping_{false};
+};
+
+}  // namespace secbox::broker

@@ -1,0 +1,106 @@
+#include "supervisor/launch/plugin_process.h"
+
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "supervisor/launch/capabilities.h"
+
+// Linux 5.9, include/uapi/linux/close_range.h is in the headers; the call has no wrapper before glibc 2.34.
+#include <linux/close_range.h>
+
+namespace secbox::launch {
+
+namespace {
+
+constexpr int kExitFailed = 125;
+constexpr int kExitNotExecutable = 126;
+constexpr int kExitNotFound = 127;
+
+int fail(Handoff& handoff, const char* step, int error) {
+  std::fprintf(stderr, "secbox: the sandbox could not be set up: %s: %s. The program was not started.\n",
+               step, std::strerror(error));
+  handoff.fail(Stage::LaunchFailed, step);
+  return kExitFailed;
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> result;
+  result.reserve(strings.size() + 1);
+  for (const std::string& text : strings)
+    result.push_back(const_cast<char*>(text.c_str()));  // execve's old signature
+  result.push_back(nullptr);
+  return result;
+}
+
+}  // namespace
+
+int become_plugin(const PluginPlan& plan, Handoff& handoff) {
+  const std::vector<char*> argv = pointers(plan.argv);
+  const std::vector<char*> environment = pointers(plan.environment);
+
+  // Nothing but the standard streams passes: what secbox or the host left open would be a way out.
+  if (::syscall(SYS_close_range, 3U, ~0U, 0) != 0) return fail(handoff, "close inherited descriptors", errno);
+  auto supervisor = sys::open_process(ProcessId{handoff.supervisor_pid.load(std::memory_order_acquire)});
+  if (!supervisor) return fail(handoff, "the supervisor is gone", supervisor.error().code);
+  UniqueFd floor;
+  if (plan.with_floor && plan.landlock_abi > 0) {
+    auto ruleset = sys::make_landlock_ruleset(plan.landlock_abi, plan.floor);
+    if (!ruleset) return fail(handoff, ruleset.error().message.c_str(), ruleset.error().code);
+    floor = std::move(*ruleset);
+  }
+  if (const int error = plan.mark.apply_to_self(); error != 0)
+    return fail(handoff, "mark the process", error);
+  if (const int error = keep_only(kPluginCaps, true); error != 0)
+    return fail(handoff, "give up capabilities", error);
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail(handoff, "no_new_privs", errno);
+
+  if (handoff.wait_past(Stage::Starting, supervisor->get()) != Stage::SupervisorReady) {
+    const char* why = handoff.message();
+    std::fprintf(stderr, "secbox: the supervisor could not start: %s. The program was not started.\n",
+                 *why != '\0' ? why : "it ended without a word");
+    return kExitFailed;
+  }
+
+  if (floor.valid()) {
+    if (const int error = sys::restrict_self(floor.get()); error != 0)
+      return fail(handoff, "landlock_restrict_self", error);
+    floor.reset();
+  }
+  sock_fprog program{.len = static_cast<unsigned short>(plan.filter.size()),
+                     .filter = const_cast<sock_filter*>(plan.filter.data())};  // the kernel only reads it
+  constexpr unsigned long kFlags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+  const auto listener = static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, kFlags, &program));
+  if (listener < 0) {
+    return fail(
+        handoff,
+        errno == EBUSY ? "seccomp (this process is in another supervisor's sandbox already)" : "seccomp",
+        errno);
+  }
+  handoff.listener_fd.store(listener, std::memory_order_release);
+  handoff.advance(Stage::ListenerReady);
+  if (handoff.wait_past(Stage::ListenerReady, supervisor->get()) != Stage::Serving) {
+    // Nobody serves: nothing mediated can be called any more, write(2) can.
+    static constexpr char kText[] =
+        "secbox: the supervisor could not take the plugin over. The program was not started.\n";
+    (void)!::write(STDERR_FILENO, kText, sizeof kText - 1);
+    return kExitFailed;
+  }
+  (void)::close(listener);
+  supervisor->reset();
+  ::execve(plan.program.c_str(), argv.data(), environment.data());
+  const int error = errno;
+  handoff.exec_errno.store(error, std::memory_order_release);
+  std::string text = "secbox: cannot run '" + plan.program + "': " + std::strerror(error) + "\n";
+  (void)!::write(STDERR_FILENO, text.data(), text.size());
+  return error == ENOENT || error == ENOTDIR ? kExitNotFound : kExitNotExecutable;
+}
+
+}  // namespace secbox::launch

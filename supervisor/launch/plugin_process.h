@@ -1,0 +1,32 @@
+// What the process that becomes the plugin does to itself, in order: descriptors, limits, identity, floor,
+// filter, exec.
+#pragma once
+
+#include <linux/filter.h>
+
+#include <string>
+#include <vector>
+
+#include "supervisor/launch/handoff.h"
+#include "supervisor/sys/landlock.h"
+#include "supervisor/sys/target.h"
+
+namespace secbox::launch {
+
+struct PluginPlan {
+  std::string program;  // the file to execute
+  std::vector<std::string> argv;
+  std::vector<std::string> environment;
+  std::vector<sock_filter> filter;
+  sys::SessionMark mark;
+  int landlock_abi = 0;
+  bool with_floor = true;  // off in audit mode: nothing is blocked there
+  sys::LandlockPlan floor;
+};
+
+// Confines the calling process and executes the program. Returns only on failure: the exit code to end with
+// (125, 126, 127), after a message on stderr. Everything that needs memory or files is prepared by the caller
+// or before the filter.
+[[nodiscard]] int become_plugin(const PluginPlan& plan, Handoff& handoff);
+
+}  // namespace secbox::launch

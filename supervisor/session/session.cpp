@@ -1,0 +1,192 @@
+#include "supervisor/session/session.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "supervisor/launch/capabilities.h"
+#include "supervisor/launch/filter.h"
+#include "supervisor/launch/floor.h"
+#include "supervisor/launch/plugin_process.h"
+#include "supervisor/session/host_names.h"
+#include "supervisor/session/supervisor.h"
+#include "supervisor/sys/landlock.h"
+
+extern char** environ;
+
+namespace secbox::session {
+
+namespace {
+
+constexpr int kExitDenials = 121;
+constexpr int kExitFailed = 125;
+
+int report(const Error& error) {
+  std::fprintf(stderr, "secbox: the sandbox could not be set up: %s. The program was not started.\n",
+               error.text().c_str());
+  return kExitFailed;
+}
+
+struct Prepared {
+  launch::PluginPlan plugin;
+  launch::Environment environment;
+  std::shared_ptr<const checker::Ruleset> rules;
+  launch::Handoff* handoff = nullptr;
+};
+
+Result<Prepared> make_plans(SessionPlan& plan) {
+  Prepared prepared;
+  for (checker::Rule& rule : resolver_rules(plan.rules)) plan.rules.push_back(std::move(rule));
+  auto ruleset = checker::Ruleset::make(std::move(plan.rules));
+  if (!ruleset) return std::unexpected(ruleset.error());
+  prepared.rules = std::make_shared<const checker::Ruleset>(std::move(*ruleset));
+  plan.rules.clear();
+
+  const bool audit_mode = plan.mode == broker::Mode::Audit;
+  prepared.environment = launch::filter_environment(environ, *prepared.rules, audit_mode);
+  launch::Environment& environment = prepared.environment;
+  launch::set_variable(environment, "SECBOX", "1");
+  launch::set_variable(environment, "SECBOX_SESSION", plan.id);
+  launch::set_variable(environment, "SECBOX_PLUGIN", plan.plugin);
+  launch::set_variable(environment, "TMPDIR", plan.tmp_dir);
+  launch::set_variable(environment, "XDG_RUNTIME_DIR", plan.tmp_dir);
+  if (!plan.shim.empty()) launch::set_variable(environment, "LD_PRELOAD", plan.shim);
+
+  launch::PluginPlan& plugin = prepared.plugin;
+  plugin.program = plan.program;
+  plugin.argv = plan.argv;
+  plugin.environment = environment.passed;
+  auto filter = launch::compile_filter(
+      {.audit_mode = audit_mode, .can_read_undumpable = launch::has_capability(CAP_SYS_PTRACE)});
+  if (!filter) return std::unexpected(filter.error());
+  plugin.filter = std::move(*filter);
+  auto mark = sys::SessionMark::make();
+  if (!mark) return std::unexpected(mark.error());
+  plugin.mark = *mark;
+  plugin.landlock_abi = sys::landlock_abi();
+  plugin.with_floor = !audit_mode;
+  if (plugin.with_floor && plugin.landlock_abi == 0) {
+    return failure("this kernel has no Landlock, the floor under every decision (see secbox doctor)");
+  }
+  plugin.floor = launch::compile_floor(*prepared.rules);
+  auto handoff = launch::Handoff::make();
+  if (!handoff) return std::unexpected(handoff.error());
+  prepared.handoff = *handoff;
+  return prepared;
+}
+
+// Body of the supervisor's own process in Shape::Beside. Never returns.
+[[noreturn]] void supervise_beside(SessionPlan plan, Prepared prepared, pid_t plugin) {
+  auto supervisor = Supervisor::prepare(plan, prepared.rules, prepared.plugin.mark, prepared.environment);
+  if (!supervisor) {
+    prepared.handoff->fail(launch::Stage::SupervisorFailed, supervisor.error().text().c_str());
+    ::_exit(kExitFailed);
+  }
+  // The plugin's streams are its own: a reader that waits for the end of its output must not wait for us.
+  const int null_fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) (void)::dup2(null_fd, stream);
+  (void)!::chdir("/");
+  (void)(*supervisor)->serve(plugin, *prepared.handoff);
+  ::_exit(0);
+}
+
+int run_beside(SessionPlan& plan, Prepared& prepared) {
+  const pid_t plugin = ::getpid();
+  const pid_t between = ::fork();
+  if (between < 0) return report({.code = errno, .message = "fork"});
+  if (between == 0) {
+    // No child of the plugin and no member of its session or process group: it must see neither.
+    (void)::setsid();
+    const pid_t supervisor = ::fork();
+    if (supervisor < 0) ::_exit(1);
+    if (supervisor > 0) {
+      prepared.handoff->supervisor_pid.store(supervisor, std::memory_order_release);
+      ::_exit(0);
+    }
+    supervise_beside(std::move(plan), std::move(prepared), plugin);
+  }
+  int status = 0;
+  while (::waitpid(between, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (prepared.handoff->supervisor_pid.load(std::memory_order_acquire) == 0)
+    return report({.code = 0, .message = "fork of the supervisor"});
+  return launch::become_plugin(prepared.plugin, *prepared.handoff);
+}
+
+// Ends this process the way the plugin ended.
+int mirror_end(int status) {
+  if (!WIFSIGNALED(status)) return WEXITSTATUS(status);
+  const int number = WTERMSIG(status);
+  const rlimit no_core{.rlim_cur = 0, .rlim_max = 0};
+  (void)::setrlimit(RLIMIT_CORE, &no_core);  // the plugin's own core is the one that matters
+  (void)::signal(number, SIG_DFL);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, number);
+  (void)::raise(number);
+  (void)::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  return 128 + number;
+}
+
+int run_as_parent(SessionPlan& plan, Prepared& prepared) {
+  prepared.handoff->supervisor_pid.store(::getpid(), std::memory_order_release);
+  const pid_t plugin = ::fork();
+  if (plugin < 0) return report({.code = errno, .message = "fork"});
+  if (plugin == 0) {
+    (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    ::_exit(launch::become_plugin(prepared.plugin, *prepared.handoff));
+  }
+  auto supervisor = Supervisor::prepare(plan, prepared.rules, prepared.plugin.mark, prepared.environment);
+  if (!supervisor) {
+    prepared.handoff->fail(launch::Stage::SupervisorFailed, supervisor.error().text().c_str());
+    int status = 0;
+    (void)::waitpid(plugin, &status, 0);
+    return kExitFailed;
+  }
+  const int null_fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO}) (void)::dup2(null_fd, stream);
+  const int status = (*supervisor)->serve(plugin, *prepared.handoff);
+  int exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  std::string_view cause = "child";
+  const bool denied =
+      (plan.fail_on_denial && (*supervisor)->had_denials()) ||
+      (plan.fail_on_would_deny && ((*supervisor)->had_denials() || (*supervisor)->would_have_denied()));
+  if (denied) {
+    exit_code = kExitDenials;
+    cause = "denied";
+  }
+  if ((*supervisor)->audit_failed()) {
+    exit_code = kExitFailed;
+    cause = "secbox";
+  }
+  (*supervisor)->write_status(exit_code, cause);
+  if (cause != "child") ::_exit(exit_code);
+  // Threads may still wait in the kernel for a listener that nobody uses: nothing is left to be said.
+  ::_exit(mirror_end(status));
+}
+
+}  // namespace
+
+bool can_supervise_from_beside() {
+  if (launch::has_capability(CAP_SYS_PTRACE)) return true;
+  std::FILE* file = std::fopen("/proc/sys/kernel/yama/ptrace_scope", "re");
+  if (file == nullptr) return true;  // no Yama: the same user may
+  const int scope = std::fgetc(file);
+  (void)std::fclose(file);
+  return scope == '0';
+}
+
+int run_session(SessionPlan plan) {
+  auto prepared = make_plans(plan);
+  if (!prepared) return report(prepared.error());
+  return plan.shape == Shape::Beside ? run_beside(plan, *prepared) : run_as_parent(plan, *prepared);
+}
+
+}  // namespace secbox::session

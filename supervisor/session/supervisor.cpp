@@ -1,0 +1,430 @@
+#include "supervisor/session/supervisor.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <charconv>
+#include <chrono>
+#include <filesystem>
+#include <utility>
+
+#include "supervisor/launch/capabilities.h"
+#include "supervisor/sys/landlock.h"
+
+namespace secbox::session {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr int kReceivers = 2;  // one suffers the double wake-up of ADDFD, more than two cost every call
+constexpr auto kHostRefresh = std::chrono::seconds(60);
+constexpr std::size_t kMaxPendingText = 64U << 10;
+
+std::int64_t now_ns() {
+  timespec ts{};
+  ::clock_gettime(CLOCK_MONOTONIC, &ts);
+  return std::int64_t{ts.tv_sec} * 1'000'000'000 + ts.tv_nsec;
+}
+
+void block_signals() {
+  sigset_t all;
+  sigfillset(&all);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&all, fault);
+  (void)::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+}
+
+// A JSON string of text that is known to be plain (ids, digests, kernel names): no escapes are needed.
+std::string json_plain(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) out += (c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20) ? '?' : c;
+  return out + "\"";
+}
+
+char process_state(const sys::Procfs& proc, pid_t pid) {
+  std::string stat;
+  if (proc.read_file(pid, "stat", stat) != 0) return 'X';
+  const std::size_t after = stat.rfind(')');
+  return after == std::string::npos || after + 2 >= stat.size() ? 'X' : stat[after + 2];
+}
+
+}  // namespace
+
+Supervisor::Supervisor(const SessionPlan& plan, sys::Procfs proc)
+    : plan_(plan), proc_(std::move(proc)), stderr_(proc_) {}
+
+Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
+                                                        std::shared_ptr<const checker::Ruleset> rules,
+                                                        const sys::SessionMark& mark,
+                                                        const launch::Environment& environment) {
+  block_signals();
+  auto proc = sys::Procfs::open();
+  if (!proc) return std::unexpected(proc.error());
+  std::unique_ptr<Supervisor> self(new Supervisor(plan, std::move(*proc)));
+  self->mark_ = mark;
+  self->rules_ = std::move(rules);
+  self->started_ns_ = now_ns();
+
+  const audit::SinkIdentity identity{.session = plan.id,
+                                     .plugin = plan.plugin,
+                                     .version = plan.version,
+                                     .mode = plan.mode == broker::Mode::Audit ? "audit" : "enforce",
+                                     .user_id = ::getuid()};
+  auto sink = audit::open_sink(plan.audit_path, identity);
+  if (!sink) return std::unexpected(sink.error());
+  self->sink_ = std::move(*sink);
+  self->reporter_ =
+      std::make_unique<audit::DenialReporter>(audit::ReporterOptions{.plugin = plan.plugin,
+                                                                     .version = plan.version,
+                                                                     .session = plan.id,
+                                                                     .manifest_path = plan.manifest_path,
+                                                                     .colour = self->stderr_.is_terminal()});
+  if (!plan.status_file.empty()) {
+    self->status_file_.reset(
+        ::open(plan.status_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!self->status_file_.valid()) return errno_failure("open " + plan.status_file);
+  }
+  if (plan.status_fd >= 0) {
+    self->status_fd_.reset(::fcntl(plan.status_fd, F_DUPFD_CLOEXEC, 3));
+    if (!self->status_fd_.valid()) return errno_failure("--status-fd");
+  }
+
+  // Least privilege from here on: not to be looked into, no environment to leak, no more than the plugin's
+  // own rights.
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return errno_failure("PR_SET_DUMPABLE");
+  if (const int error = launch::keep_only(launch::kSupervisorCaps, false); error != 0)
+    return failure("give up capabilities", error);
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno_failure("PR_SET_NO_NEW_PRIVS");
+  self->write_session_start(environment);
+  if (self->audit_failed_) return failure("the audit log cannot be written");
+  return self;
+}
+
+Supervisor::~Supervisor() = default;
+
+void Supervisor::write_session_start(const launch::Environment& environment) {
+  utsname host{};
+  (void)::uname(&host);
+  std::string rules = "[";
+  for (const checker::Rule& rule : rules_->rules()) {
+    if (rule.layer == checker::Layer::Preset)
+      continue;  // named by its preset; `secbox preset show` prints it
+    if (rules.size() > 1) rules += ',';
+    rules += "{\"id\":" + json_plain(rule.id) + ",\"layer\":" + json_plain(layer_name(rule.layer)) +
+             ",\"effect\":" +
+             (rule.effect == checker::Effect::Allow  ? "\"allow\""
+              : rule.effect == checker::Effect::Deny ? "\"deny\""
+                                                     : "\"optional\"") +
+             ",\"text\":" + audit::json_string(rule.source.text) + "}";
+  }
+  rules += "]";
+  std::string held_back = "[";
+  for (const std::string& name : environment.held_back)
+    held_back += (held_back.size() > 1 ? "," : "") + audit::json_string(name);
+  held_back += "]";
+  const std::vector<std::pair<std::string, std::string>> extra{
+      {"manifest", audit::json_string(plan_.manifest_path)},
+      {"manifest_digest", json_plain(plan_.manifest_digest)},
+      {"rules_digest", json_plain(plan_.rules_digest)},
+      {"rules", rules},
+      {"via", "\"flag\""},
+      {"environment_held_back", held_back},
+      {"host", "{\"kernel\":" + json_plain(host.release) + ",\"machine\":" + json_plain(host.machine) +
+                   ",\"landlock_abi\":" + std::to_string(sys::landlock_abi()) + "}"},
+      {"shape", plan_.shape == Shape::Beside ? "\"beside\"" : "\"parent\""},
+      {"program", audit::json_string(plan_.program)}};
+  audit::Record record;
+  record.event = "session_start";
+  record.op = "session";
+  record.result = "ok";
+  record.argv = plan_.argv;
+  record.extra = extra;
+  if (!sink_->write(record)) audit_failed_ = true;
+}
+
+// The loop of the main thread: the plugin's end, signals to forward, name refresh, denial lines.
+class Supervisor::Control {
+ public:
+  Control(Supervisor& owner, pid_t plugin)
+      : owner_(owner), plugin_(plugin), gone_(io_), signals_(io_), refresh_(io_) {}
+
+  asio::io_context& io() { return io_; }
+
+  void run() {
+    gone_.assign(::fcntl(owner_.plugin_pidfd_.get(), F_DUPFD_CLOEXEC, 3));
+    gone_.async_wait(asio::posix::stream_descriptor::wait_read,
+                     [this](const boost::system::error_code&) { io_.stop(); });
+    if (owner_.plan_.shape == Shape::Parent) watch_signals();
+    if (!owner_.hosts_->empty()) refresh_hosts();
+    io_.run();
+  }
+
+  // The plugin's first process was stopped (Ctrl-Z): stop with it, and go on with it.
+  void mirror_stop() {
+    siginfo_t info{};
+    if (process_state(owner_.proc_, plugin_) != 'T') return;
+    if (::waitid(P_PID, static_cast<id_t>(plugin_), &info, WSTOPPED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid == 0)
+      return;
+    (void)::waitid(P_PID, static_cast<id_t>(plugin_), &info, WSTOPPED | WNOHANG);
+    (void)::kill(::getpid(), SIGSTOP);
+    (void)::kill(plugin_, SIGCONT);
+  }
+
+ private:
+  void watch_signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int number = 1; number < 65; ++number) {
+      const bool fault = number == SIGSEGV || number == SIGBUS || number == SIGFPE || number == SIGILL ||
+                         number == SIGABRT || number == SIGTRAP;
+      if (fault || number == SIGCHLD || number == SIGKILL || number == SIGSTOP || number == 32 ||
+          number == 33 || number == broker::BlockingCalls::kWakeSignal) {
+        continue;
+      }
+      sigaddset(&set, number);
+    }
+    signals_.assign(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    wait_signal();
+  }
+
+  void wait_signal() {
+    signals_.async_wait(
+        asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
+          if (error) return;
+          signalfd_siginfo info{};
+          while (::read(signals_.native_handle(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+            // From the terminal the whole foreground group had it already, the plugin with it.
+            if (info.ssi_code == SI_KERNEL && info.ssi_signo != SIGCONT) continue;
+            (void)::kill(plugin_, static_cast<int>(info.ssi_signo));
+          }
+          wait_signal();
+        });
+  }
+
+  void refresh_hosts() {
+    // Look-ups block: never on this thread.
+    (void)owner_.blocking_->start([this] { owner_.hosts_->refresh(); });
+    refresh_.expires_after(kHostRefresh);
+    refresh_.async_wait([this](const boost::system::error_code& error) {
+      if (!error) refresh_hosts();
+    });
+  }
+
+  Supervisor& owner_;
+  const pid_t plugin_;
+  asio::io_context io_;
+  asio::posix::stream_descriptor gone_;
+  asio::posix::stream_descriptor signals_;
+  asio::steady_timer refresh_;
+};
+
+int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
+  plugin_ = plugin;
+  auto pidfd = sys::open_process(ProcessId{plugin});
+  if (!pidfd) {
+    handoff.fail(launch::Stage::SupervisorFailed, "pidfd_open of the plugin");
+    return 125 << 8;
+  }
+  plugin_pidfd_ = std::move(*pidfd);
+  const auto reap = [&] {
+    int status = 0;
+    if (plan_.shape == Shape::Parent) (void)::waitpid(plugin_, &status, 0);
+    return status;
+  };
+  handoff.advance(launch::Stage::SupervisorReady);
+  if (handoff.wait_past(launch::Stage::SupervisorReady, plugin_pidfd_.get()) !=
+      launch::Stage::ListenerReady) {
+    finish(std::nullopt);  // it said why itself
+    return reap();
+  }
+  UniqueFd listener(
+      static_cast<int>(::syscall(SYS_pidfd_getfd, plugin_pidfd_.get(), handoff.listener_fd.load(), 0)));
+  if (!listener.valid()) {
+    handoff.fail(launch::Stage::SupervisorFailed, "pidfd_getfd of the listener");
+    finish(std::nullopt);
+    return reap();
+  }
+  auto channel = sys::LinuxNotifyChannel::make(std::move(listener));
+  if (!channel) {
+    handoff.fail(launch::Stage::SupervisorFailed, "the seccomp listener");
+    finish(std::nullopt);
+    return reap();
+  }
+  channel_.emplace(std::move(*channel));
+
+  services_ = std::make_unique<broker::Services>(*channel_, memory_, proc_, *sink_);
+  broker::Services& services = *services_;
+  services.mode = plan_.mode;
+  services.mark = mark_;
+  services.supervisor_pid = ::getpid();
+  services.first_process = plugin;
+  services.can_change_identity = launch::has_capability(CAP_SETUID);
+  if (plan_.mode == broker::Mode::Enforce && sys::landlock_abi() >= 6) {
+    services.floor_scopes_signals = true;
+    for (const checker::Rule& rule : rules_->rules()) {
+      if (rule.effect == checker::Effect::Allow && rule.verbs.contains(checker::Verb::SignalSend))
+        services.floor_scopes_signals = false;
+    }
+  }
+  hosts_ = std::make_unique<HostNames>(services, rules_);
+  services.refresh_hosts = [this] { return hosts_->refresh(); };
+  services.host_of = [this](const std::array<std::uint8_t, 16>& address) { return hosts_->name_of(address); };
+  blocking_ = std::make_unique<broker::BlockingCalls>(*channel_, proc_);
+  services.blocking = blocking_.get();
+  execs_ = std::make_unique<broker::ExecVerifier>(services);
+  services.execs = execs_.get();
+  pipeline_ = std::make_unique<broker::Pipeline>(services);
+
+  Control control(*this, plugin);
+  services.on_denial = [this](const audit::Record& record, std::uint64_t seq) { note_denial(record, seq); };
+  services.on_first_process_exit = [this] { finish(std::nullopt); };
+  services.on_hello = [this](pid_t tgid) {
+    const std::lock_guard lock(coverage_mutex_);
+    with_shim_.insert(tgid);
+  };
+  services.on_audit_failure = [this] {
+    if (audit_failed_.exchange(true)) return;
+    stderr_.print("secbox: the audit log cannot be written: the plugin is stopped\n");
+    (void)sys::signal_process(plugin_pidfd_.get(), SIGKILL);
+  };
+  execs_->on_image = [this](const broker::ExecVerifier::Image& image) {
+    const std::lock_guard lock(coverage_mutex_);
+    ++images_;
+    image_pids_.insert(image.tgid);
+  };
+  if (plan_.shape == Shape::Parent) {
+    execs_->on_child_event = [&control] { asio::post(control.io(), [&control] { control.mirror_stop(); }); };
+  }
+  wake_printer_ = [this, &control] { asio::post(control.io(), [this] { print_denials(); }); };
+  if (!execs_->start()) {
+    handoff.fail(launch::Stage::SupervisorFailed, "the exec verifier");
+    return reap();
+  }
+  for (int i = 0; i < kReceivers; ++i) receivers_.emplace_back([this] { pipeline_->receive_loop(); });
+  handoff.advance(launch::Stage::Serving);
+
+  control.run();
+
+  const int status = reap();
+  finish(plan_.shape == Shape::Parent ? std::optional<int>(status) : std::nullopt);
+  end_processes(0);  // what its other threads may have started while it was ending
+  std::error_code ignored;
+  if (!plan_.tmp_dir.empty()) std::filesystem::remove_all(plan_.tmp_dir, ignored);
+  pipeline_->stop();
+  return status;
+}
+
+std::vector<pid_t> Supervisor::living_processes(pid_t except) const {
+  std::vector<pid_t> found;
+  const int fd = ::openat(proc_.root(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* dir = fd < 0 ? nullptr : ::fdopendir(fd);
+  if (dir == nullptr) return found;
+  while (const dirent* entry = ::readdir(dir)) {
+    const std::string_view name = entry->d_name;
+    pid_t pid = 0;
+    if (std::from_chars(name.data(), name.data() + name.size(), pid).ec != std::errc{} || pid == except)
+      continue;
+    if (!mark_.on(proc_, pid)) continue;
+    const char state = process_state(proc_, pid);
+    if (state != 'Z' && state != 'X') found.push_back(pid);
+  }
+  ::closedir(dir);
+  return found;
+}
+
+void Supervisor::end_processes(pid_t except) {
+  const std::int64_t deadline = now_ns() + 5'000'000'000;
+  while (true) {
+    // No task uses the filter any more: proof without looking (Linux 6.11 lets go of it when a task exits).
+    if (except == 0 && channel_ && channel_->hung_up()) return;
+    const std::vector<pid_t> living = living_processes(except);
+    if (living.empty() || now_ns() > deadline) return;
+    for (const pid_t pid : living) {
+      const auto process = sys::open_process(ProcessId{pid});
+      if (process && mark_.on(proc_, pid)) (void)sys::signal_process(process->get(), SIGKILL);
+    }
+    const timespec pause{.tv_sec = 0, .tv_nsec = 500'000};
+    (void)::nanosleep(&pause, nullptr);
+  }
+}
+
+void Supervisor::finish(std::optional<int> wait_status) {
+  const std::lock_guard lock(finish_mutex_);
+  if (finished_) return;
+  finished_ = true;
+  if (plugin_ != 0 && channel_) end_processes(plugin_);
+  const audit::Counts counts = sink_->counts();
+  std::uint64_t with_shim = 0;
+  std::uint64_t images = 0;
+  {
+    const std::lock_guard coverage(coverage_mutex_);
+    images = images_;
+    for (const pid_t pid : with_shim_) with_shim += image_pids_.contains(pid) ? 1U : 0U;
+  }
+  std::vector<std::pair<std::string, std::string>> extra{
+      {"counts", "{\"allow\":" + std::to_string(counts.allow) + ",\"deny\":" + std::to_string(counts.deny) +
+                     ",\"would_deny\":" + std::to_string(counts.would_deny) + "}"},
+      {"coverage", "{\"images\":" + std::to_string(images) +
+                       ",\"processes_with_shim\":" + std::to_string(with_shim) + "}"}};
+  if (wait_status) {
+    extra.emplace_back("exit", WIFSIGNALED(*wait_status)
+                                   ? "{\"signal\":" + std::to_string(WTERMSIG(*wait_status)) + "}"
+                                   : "{\"code\":" + std::to_string(WEXITSTATUS(*wait_status)) + "}");
+  }
+  audit::Record record;
+  record.event = "session_end";
+  record.op = "session";
+  record.result = "ok";
+  record.duration_ns = now_ns() - started_ns_;
+  record.extra = extra;
+  if (!sink_->write(record)) audit_failed_ = true;
+  (void)sink_->sync();
+  print_denials();
+  if (!plan_.quiet) stderr_.print(reporter_->footer());
+  std::error_code ignored;
+  if (!plan_.tmp_dir.empty()) std::filesystem::remove_all(plan_.tmp_dir, ignored);
+}
+
+void Supervisor::note_denial(const audit::Record& record, std::uint64_t seq) {
+  const std::lock_guard lock(denials_mutex_);
+  const std::string text = reporter_->report(record, seq);
+  if (text.empty() || plan_.quiet || pending_text_.size() + text.size() > kMaxPendingText) return;
+  const bool wake = pending_text_.empty();
+  pending_text_ += text;
+  if (wake && wake_printer_) wake_printer_();
+}
+
+void Supervisor::print_denials() {
+  std::string text;
+  {
+    const std::lock_guard lock(denials_mutex_);
+    text.swap(pending_text_);
+  }
+  stderr_.print(text);
+}
+
+void Supervisor::write_status(int exit_code, std::string_view cause) {
+  const std::string text = "{\"exit\":" + std::to_string(exit_code) + ",\"cause\":\"" + std::string(cause) +
+                           "\",\"denials\":" + std::to_string(sink_->counts().deny) +
+                           ",\"session\":" + json_plain(plan_.id) + "}\n";
+  for (const int fd : {status_file_.get(), status_fd_.get()}) {
+    if (fd >= 0) (void)!::write(fd, text.data(), text.size());
+  }
+}
+
+}  // namespace secbox::session

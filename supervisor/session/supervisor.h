@@ -1,0 +1,100 @@
+// The supervisor of one session: broker threads, exec verifier, control loop, and the session's end.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+#include "supervisor/audit/denial_message.h"
+#include "supervisor/audit/writer.h"
+#include "supervisor/base/result.h"
+#include "supervisor/base/unique_fd.h"
+#include "supervisor/broker/blocking.h"
+#include "supervisor/broker/exec_verifier.h"
+#include "supervisor/broker/pipeline.h"
+#include "supervisor/broker/services.h"
+#include "supervisor/launch/environment.h"
+#include "supervisor/launch/handoff.h"
+#include "supervisor/session/host_names.h"
+#include "supervisor/session/session.h"
+#include "supervisor/session/stderr_stream.h"
+#include "supervisor/sys/notify_fd.h"
+#include "supervisor/sys/target.h"
+
+namespace secbox::session {
+
+class Supervisor {
+ public:
+  // Opens what the session needs and hardens this process. The plugin does not run yet.
+  [[nodiscard]] static Result<std::unique_ptr<Supervisor>> prepare(
+      const SessionPlan& plan, std::shared_ptr<const checker::Ruleset> rules, const sys::SessionMark& mark,
+      const launch::Environment& environment);
+  ~Supervisor();
+
+  // Takes the listener from `plugin`, serves the session until its first process is gone and nothing of it is
+  // left. In Shape::Parent the wait status of the plugin comes back, else 0.
+  [[nodiscard]] int serve(pid_t plugin, launch::Handoff& handoff);
+
+  [[nodiscard]] bool had_denials() const { return sink_ != nullptr && sink_->counts().deny > 0; }
+  [[nodiscard]] bool would_have_denied() const { return sink_ != nullptr && sink_->counts().would_deny > 0; }
+  [[nodiscard]] bool audit_failed() const { return audit_failed_.load(); }
+  // Writes --status-file and --status-fd: the exit status as the host sees it.
+  void write_status(int exit_code, std::string_view cause);
+
+ private:
+  class Control;
+
+  explicit Supervisor(const SessionPlan& plan, sys::Procfs proc);
+  void write_session_start(const launch::Environment& environment);
+  // Ends every process of the session but its first, writes the end record, shows what was denied, clears up.
+  // Once.
+  void finish(std::optional<int> wait_status);
+  // Processes of the session that are still alive, `except` not counted.
+  std::vector<pid_t> living_processes(pid_t except) const;
+  void end_processes(pid_t except);
+  void note_denial(const audit::Record& record, std::uint64_t seq);
+  void print_denials();
+
+  SessionPlan plan_;
+  sys::Procfs proc_;
+  sys::LinuxTargetMemory memory_;
+  StderrStream stderr_;
+  std::unique_ptr<audit::CountingSink> sink_;
+  std::shared_ptr<const checker::Ruleset> rules_;
+
+  std::optional<sys::LinuxNotifyChannel> channel_;
+  std::unique_ptr<broker::Services> services_;
+  std::unique_ptr<broker::BlockingCalls> blocking_;
+  std::unique_ptr<broker::ExecVerifier> execs_;
+  std::unique_ptr<broker::Pipeline> pipeline_;
+  std::unique_ptr<HostNames> hosts_;
+  std::vector<std::thread> receivers_;
+
+  pid_t plugin_ = 0;
+  UniqueFd plugin_pidfd_;
+  UniqueFd status_file_;
+  UniqueFd status_fd_;
+  sys::SessionMark mark_;
+  std::int64_t started_ns_ = 0;
+
+  std::mutex finish_mutex_;
+  bool finished_ = false;
+  std::atomic<bool> audit_failed_{false};
+
+  std::mutex denials_mutex_;
+  std::unique_ptr<audit::DenialReporter> reporter_;
+  std::string pending_text_;
+  std::function<void()> wake_printer_;
+
+  std::mutex coverage_mutex_;
+  std::uint64_t images_ = 0;
+  std::unordered_set<pid_t> with_shim_;
+  std::unordered_set<pid_t> image_pids_;
+};
+
+}  // namespace secbox::session
