@@ -16,8 +16,8 @@ namespace secbox::audit {
 
 enum class Verdict : std::uint8_t { None, Allow, Deny, WouldDeny };
 
-// How strongly the decision held (field "enforcement"): seccomp = acted on the pinned object itself; the others say that
-// the kernel performed the call, and what bounded it.
+// How strongly the decision held (field "enforcement"): seccomp = acted on the pinned object itself; the
+// others say that the kernel performed the call, and what bounded it.
 enum class Enforcement : std::uint8_t {
   None,
   SameObject,    // "seccomp": performed by the supervisor on the object that was checked, or refused
@@ -38,15 +38,15 @@ struct RuleRef {
 
 // What was acted on. Members that do not apply stay empty; each becomes a key of "target".
 struct TargetRef {
-  std::string_view path;      // as asked, made absolute
-  std::string_view path2;     // second path (rename, link), as "to"
-  std::string_view host;      // the granted name that the address stands for, where one does
+  std::string_view path;   // as asked, made absolute
+  std::string_view path2;  // second path (rename, link), as "to"
+  std::string_view host;   // the granted name that the address stands for, where one does
   std::string_view ip;
   int port = -1;
-  std::string_view transport; // "tcp" or "udp"
+  std::string_view transport;      // "tcp" or "udp"
   std::string_view abstract_name;  // without the leading NUL
-  std::string_view name;      // env variable, syscall name
-  pid_t pid = 0;              // signal target
+  std::string_view name;           // env variable, syscall name
+  pid_t pid = 0;                   // signal target
 };
 
 struct Record {
@@ -55,16 +55,16 @@ struct Record {
   std::string_view syscall;     // "openat"
   std::string_view permission;  // "file:read"; more than one verb: "file:read|write"
   Verdict verdict = Verdict::None;
-  std::string_view result;      // "ok" or an errno name
-  int err = 0;                  // errno given to the plugin; 0 = none
+  std::string_view result;  // "ok" or an errno name
+  int err = 0;              // errno given to the plugin; 0 = none
   std::string_view reason;
   std::optional<RuleRef> rule;
   Enforcement enforcement = Enforcement::None;
   TargetRef target;
   std::string_view resolved_target;
   std::string_view resolved_target2;
-  std::uint64_t dev = 0, ino = 0;  // identity of the object; 0/0 where there is none
-  std::int64_t flags = -1;         // of the call; -1 where it has none
+  std::uint64_t dev = 0, ino = 0;    // identity of the object; 0/0 where there is none
+  std::int64_t flags = -1;           // of the call; -1 where it has none
   pid_t pid = 0, tid = 0, ppid = 0;  // 0 = not known
   std::string_view exe, comm, cwd;
   std::span<const std::string> argv;       // for exec
