@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <memory>
 
 #include "supervisor/audit/json_text.h"
 #include "supervisor/base/errno_name.h"
@@ -10,129 +11,212 @@
 namespace secbox::audit {
 namespace {
 
-constexpr std::size_t kStampRoom = 192;  // the longest stamp is 149 bytes
+constexpr std::size_t kStampRoom = 192;   // the longest stamp is 149 bytes
+constexpr std::size_t kUsualLine = 2048;  // so that a line that is not unusual never makes the buffer grow
+
+}  // namespace
+
+// Writes into a Line. Every put_*() needs room() first, which keeps the checks to one a member.
+class LineOutput {
+ public:
+  explicit LineOutput(Line& line) : line_(line), at_(line.bytes_.get()), end_(at_ + line.capacity_) {}
+  ~LineOutput() { line_.size_ = used(); }
+  LineOutput(const LineOutput&) = delete;
+  LineOutput& operator=(const LineOutput&) = delete;
+
+  void room(std::size_t size) {
+    if (static_cast<std::size_t>(end_ - at_) < size) grow(size);
+  }
+  void put(char c) { *at_++ = c; }
+  void put(std::string_view text) {
+    std::memcpy(at_, text.data(), text.size());
+    at_ += text.size();
+  }
+  void put_text(std::string_view text, bool& exact) { at_ = put_json_text(at_, text, exact); }
+  template <typename Integer>
+  void put_number(Integer value) {
+    at_ = std::to_chars(at_, end_, value).ptr;
+  }
+  void skip(std::size_t size) { at_ += size; }
+  [[nodiscard]] char last() const { return at_[-1]; }
+
+ private:
+  [[nodiscard]] std::size_t used() const { return static_cast<std::size_t>(at_ - line_.bytes_.get()); }
+  void grow(std::size_t size) {
+    const std::size_t before = used();
+    const std::size_t capacity = std::max(line_.capacity_ * 2, before + size);
+    auto bytes = std::make_unique_for_overwrite<char[]>(capacity);
+    if (before != 0) std::memcpy(bytes.get(), line_.bytes_.get(), before);
+    line_.bytes_ = std::move(bytes);
+    line_.capacity_ = capacity;
+    at_ = line_.bytes_.get() + before;
+    end_ = line_.bytes_.get() + capacity;
+  }
+
+  Line& line_;
+  char* at_;
+  char* end_;
+};
+
+namespace {
+
+constexpr std::size_t kNumberRoom = 24;
+constexpr std::size_t kKeyRoom = 40;  // the longest of our keys, with its quotes, commas and "_bytes"
+
+// A key, as a literal: its length is known, so it is copied without a call.
+template <std::size_t N>
+using Key = const char (&)[N];
 
 // One JSON object under construction: members, each with its comma.
 class Members {
  public:
-  explicit Members(std::string& out) : out_(out) {}
+  explicit Members(LineOutput& out) : out_(out) {}
 
-  void key(std::string_view key) {
-    if (out_.back() != '{') out_ += ',';
-    out_ += '"';
-    out_ += key;
-    out_ += "\":";
-  }
-  // A key that is not one of ours.
-  void text_key(std::string_view name) {
-    out_ += ",\"";
-    append_json_text(out_, name);
-    out_ += "\":";
-  }
   // A text that may have come from the plugin.
-  void text(std::string_view name, std::string_view value) {
+  template <std::size_t N>
+  void text(Key<N> name, std::string_view value) {
+    out_.room(kKeyRoom + value.size() * kMostPerByte + kTextSlack);
     key(name);
-    out_ += '"';
-    const bool exact = append_json_text(out_, value);
-    out_ += '"';
-    if (exact) return;
-    out_ += ",\"";
-    out_ += name;
-    out_ += "_bytes\":\"";
-    append_base64(out_, value);
-    out_ += '"';
+    out_.put('"');
+    bool exact = true;
+    out_.put_text(value, exact);
+    out_.put('"');
+    if (!exact) bytes_of(name, value);
   }
-  void text_if_any(std::string_view name, std::string_view value) {
+  template <std::size_t N>
+  void text_if_any(Key<N> name, std::string_view value) {
     if (!value.empty()) text(name, value);
   }
-  template <typename Integer>
-  void number(std::string_view name, Integer value) {
+  template <std::size_t N, typename Integer>
+  void number(Key<N> name, Integer value) {
+    out_.room(kKeyRoom + kNumberRoom);
     key(name);
-    digits(value);
+    out_.put_number(value);
   }
-  void raw(std::string_view name, std::string_view value) {
+  template <std::size_t N>
+  void raw(Key<N> name, std::string_view value) {
+    out_.room(kKeyRoom + value.size());
     key(name);
-    out_ += value;
+    out_.put(value);
   }
-  void texts(std::string_view name, std::span<const std::string> values) {
+  template <std::size_t N>
+  void texts(Key<N> name, std::span<const std::string> values) {
+    out_.room(kKeyRoom);
     key(name);
     bool exact = true;
     char before = '[';
     for (const std::string& value : values) {
-      out_ += before;
-      out_ += '"';
-      exact = append_json_text(out_, value) && exact;
-      out_ += '"';
+      out_.room(kKeyRoom + value.size() * kMostPerByte + kTextSlack);
+      out_.put(before);
+      out_.put('"');
+      out_.put_text(value, exact);
+      out_.put('"');
       before = ',';
     }
-    if (values.empty()) out_ += '[';
-    out_ += ']';
+    out_.put(']');
     if (!exact) bytes_of(name, values);
   }
   // "file:read|write" as ["file:read","file:write"].
-  void permissions(std::string_view name, std::string_view permission) {
+  template <std::size_t N>
+  void permissions(Key<N> name, std::string_view permission) {
+    out_.room(kKeyRoom);
     key(name);
-    out_ += '[';
+    out_.put('[');
     const std::string_view family = permission.substr(0, permission.find(':') + 1);
     std::string_view verbs = permission.substr(family.size());
+    bool ignored = true;
     while (!verbs.empty()) {
       const std::size_t end = std::min(verbs.find('|'), verbs.size());
-      if (out_.back() != '[') out_ += ',';
-      out_ += '"';
-      append_json_text(out_, family);
-      append_json_text(out_, verbs.substr(0, end));
-      out_ += '"';
+      out_.room(kKeyRoom + (family.size() + end) * kMostPerByte + kTextSlack);
+      if (out_.last() != '[') out_.put(',');
+      out_.put('"');
+      out_.put_text(family, ignored);
+      out_.put_text(verbs.substr(0, end), ignored);
+      out_.put('"');
       verbs.remove_prefix(std::min(end + 1, verbs.size()));
     }
-    out_ += ']';
+    out_.room(1);
+    out_.put(']');
   }
-  void open(std::string_view name) {
+  template <std::size_t N>
+  void open(Key<N> name) {
+    out_.room(kKeyRoom);
     key(name);
-    out_ += '{';
+    out_.put('{');
   }
-  void close() { out_ += '}'; }
-  void milliseconds(std::string_view name, std::int64_t ns) {
+  void close() {
+    out_.room(2);
+    out_.put('}');
+  }
+  template <std::size_t N>
+  void milliseconds(Key<N> name, std::int64_t ns) {
+    if (ns < 0) return raw(name, "null");
+    out_.room(kKeyRoom + kNumberRoom);
     key(name);
-    if (ns < 0) {
-      out_ += "null";
-      return;
-    }
-    digits(ns / 1'000'000);
+    out_.put_number(ns / 1'000'000);
     const auto micros = static_cast<unsigned>(ns / 1'000 % 1'000);
     const char fraction[] = {'.', static_cast<char>('0' + micros / 100),
                              static_cast<char>('0' + micros / 10 % 10), static_cast<char>('0' + micros % 10)};
-    out_.append(fraction, sizeof fraction);
+    out_.put({fraction, sizeof fraction});
+  }
+  // A member that somebody else encoded. Control characters are white space to JSON, but the end of the
+  // record to a reader of lines.
+  void foreign(std::string_view name, std::string_view value) {
+    out_.room(kKeyRoom + name.size() * kMostPerByte + kTextSlack + value.size());
+    bool ignored = true;
+    out_.put(",\"");
+    out_.put_text(name, ignored);
+    out_.put("\":");
+    for (const char c : value) out_.put(static_cast<unsigned char>(c) < 0x20 ? ' ' : c);
   }
 
  private:
-  template <typename Integer>
-  void digits(Integer value) {
-    char buffer[24];
-    const auto end = std::to_chars(buffer, buffer + sizeof buffer, value);
-    out_.append(buffer, end.ptr);
+  template <std::size_t N>
+  void key(Key<N> name) {
+    if (out_.last() != '{') out_.put(',');
+    out_.put('"');
+    out_.put(std::string_view(name, N - 1));
+    out_.put("\":");
+  }
+  void bytes_key(std::string_view name) {
+    out_.put(",\"");
+    out_.put(name);
+    out_.put("_bytes\":");
+  }
+  void bytes_of(std::string_view name, std::string_view value) {
+    std::string text;
+    append_base64(text, value);
+    out_.room(kKeyRoom + text.size());
+    bytes_key(name);
+    out_.put('"');
+    out_.put(text);
+    out_.put('"');
   }
   void bytes_of(std::string_view name, std::span<const std::string> values) {
-    out_ += ",\"";
-    out_ += name;
-    out_ += "_bytes\":";
+    out_.room(kKeyRoom);
+    bytes_key(name);
     char before = '[';
-    std::string ignored;
+    std::string text;
     for (const std::string& value : values) {
-      out_ += before;
+      text.clear();
+      const bool exact = append_json_text(text, value);
+      text.clear();
+      if (!exact) append_base64(text, value);
+      out_.room(kKeyRoom + text.size());
+      out_.put(before);
       before = ',';
-      ignored.clear();
-      if (append_json_text(ignored, value)) {
-        out_ += "null";
+      if (exact) {
+        out_.put("null");
         continue;
       }
-      out_ += '"';
-      append_base64(out_, value);
-      out_ += '"';
+      out_.put('"');
+      out_.put(text);
+      out_.put('"');
     }
-    out_ += ']';
+    out_.put(']');
   }
 
-  std::string& out_;
+  LineOutput& out_;
 };
 
 std::string_view decision_text(Verdict verdict) {
@@ -214,27 +298,33 @@ void two_digits(char* at, int value) {
 }  // namespace
 
 Encoder::Encoder(const SinkIdentity& identity) {
-  std::string object = "{";
-  Members members(object);
-  members.text("session", identity.session);
-  members.text("plugin", identity.plugin);
-  if (identity.version.empty()) {
-    members.raw("version", "null");
-  } else {
-    members.text("version", identity.version);
+  Line line;
+  {
+    LineOutput out(line);
+    out.room(1);
+    out.put('{');
+    Members members(out);
+    members.text("session", identity.session);
+    members.text("plugin", identity.plugin);
+    if (identity.version.empty()) {
+      members.raw("version", "null");
+    } else {
+      members.text("version", identity.version);
+    }
+    members.number("user_id", identity.user_id);
+    members.text("mode", identity.mode);
   }
-  members.number("user_id", identity.user_id);
-  members.text("mode", identity.mode);
-  identity_ = ',' + object.substr(1);
+  identity_ = ',' + std::string(line.bytes_.get() + 1, line.size_ - 1);
 }
 
-void Encoder::encode(const Record& record, std::string& line) const {
+void Encoder::encode(const Record& record, Line& line) const {
   const bool decided = record.verdict != Verdict::None;
   const bool denied = record.verdict == Verdict::Deny;
-  line.clear();
-  line.append(kStampRoom, ' ');
-  line += identity_;
-  Members members(line);
+  LineOutput out(line);
+  out.room(kUsualLine + identity_.size());
+  out.skip(kStampRoom);
+  out.put(identity_);
+  Members members(out);
   members.text("event", record.event.empty() ? "unknown" : record.event);
   members.text("op", record.op.empty() ? record.event : record.op);
   members.text_if_any("syscall", record.syscall);
@@ -274,19 +364,12 @@ void Encoder::encode(const Record& record, std::string& line) const {
   if (!record.argv.empty()) members.texts("argv", record.argv);
   if (!record.env_names.empty()) members.texts("env_names", record.env_names);
   members.milliseconds("duration_ms", record.duration_ns);
-  for (const auto& [name, value] : record.extra) {
-    members.text_key(name);
-    const std::size_t begin = line.size();
-    line += value;
-    // White space to JSON, the end of the record to a reader of lines.
-    for (std::size_t at = begin; at < line.size(); ++at) {
-      if (static_cast<unsigned char>(line[at]) < 0x20) line[at] = ' ';
-    }
-  }
-  line += "}\n";
+  for (const auto& [name, value] : record.extra) members.foreign(name, value);
+  out.room(2);
+  out.put("}\n");
 }
 
-std::string_view Encoder::stamp(std::string& line, const Stamp& stamp) {
+std::string_view Encoder::stamp(Line& line, const Stamp& stamp, Before before) {
   if (stamp.realtime.tv_sec != second_) {
     second_ = stamp.realtime.tv_sec;
     tm utc{};
@@ -303,6 +386,7 @@ std::string_view Encoder::stamp(std::string& line, const Stamp& stamp) {
   }
   char text[kStampRoom];
   char* at = text;
+  if (before == Before::Newline) *at++ = '\n';
   const auto put = [&](std::string_view piece) {
     std::memcpy(at, piece.data(), piece.size());
     at += piece.size();
@@ -323,8 +407,8 @@ std::string_view Encoder::stamp(std::string& line, const Stamp& stamp) {
   at = std::to_chars(at, at + 20, stamp.mono_ns).ptr;
   const auto length = static_cast<std::size_t>(at - text);
   const std::size_t begin = kStampRoom - length;
-  std::memcpy(line.data() + begin, text, length);
-  return std::string_view(line).substr(begin);
+  std::memcpy(line.bytes_.get() + begin, text, length);
+  return {line.bytes_.get() + begin, line.size_ - begin};
 }
 
 }  // namespace secbox::audit

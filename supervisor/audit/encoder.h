@@ -18,6 +18,7 @@
 
 #include <cstdint>
 #include <ctime>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -43,15 +44,33 @@ struct Stamp {
   std::int64_t mono_ns = 0;
 };
 
+// The memory of one line, used again for the next.
+class Line {
+ public:
+  // Gives memory back where a very long record took much.
+  void trim(std::size_t capacity) {
+    if (capacity_ > capacity) *this = Line();
+  }
+
+ private:
+  friend class Encoder;
+  friend class LineOutput;
+  std::unique_ptr<char[]> bytes_;
+  std::size_t capacity_ = 0;
+  std::size_t size_ = 0;
+};
+
 class Encoder {
  public:
   explicit Encoder(const SinkIdentity& identity);
 
   // Replaces `line` by everything but the stamp, with room in front for that. Allocates only to grow `line`.
-  void encode(const Record& record, std::string& line) const;
-  // Puts the stamp in front of what encode() made. The result, newline included, is a part of `line`; at
-  // least one byte of `line` comes before it.
-  [[nodiscard]] std::string_view stamp(std::string& line, const Stamp& stamp);
+  // From any thread.
+  void encode(const Record& record, Line& line) const;
+  // Puts the stamp in front of what encode() made. The result, newline included, is a part of `line`.
+  // Before::Newline ends what a torn line left. One thread at a time.
+  enum class Before : std::uint8_t { Nothing, Newline };
+  [[nodiscard]] std::string_view stamp(Line& line, const Stamp& stamp, Before before = Before::Nothing);
 
  private:
   std::string identity_;  // the members of SinkIdentity, encoded

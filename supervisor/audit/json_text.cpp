@@ -8,47 +8,60 @@ namespace secbox::audit {
 namespace {
 
 constexpr char kHex[] = "0123456789abcdef";
-constexpr std::uint64_t kOnes = 0x0101010101010101U;
-constexpr std::uint64_t kHighs = 0x8080808080808080U;
-
-// The high bit of each of the eight bytes that cannot be copied as it is: below 0x20, '"', '\\', 0x7f and
-// above. Bytes after the first that is marked may be marked wrongly (a borrow), so only the first counts.
-std::uint64_t needs_escape(std::uint64_t word) {
-  const std::uint64_t control = word - kOnes * 0x20;
-  const std::uint64_t quote = (word ^ (kOnes * '"')) - kOnes;
-  const std::uint64_t backslash = (word ^ (kOnes * '\\')) - kOnes;
-  const std::uint64_t del = (word ^ (kOnes * 0x7f)) - kOnes;
+// The high bit of each byte that cannot be copied as it is: below 0x20, '"', '\\', 0x7f and above. Bytes
+// after the first that is marked may be marked wrongly (a borrow), so only the first counts.
+template <typename Word>
+Word needs_escape(Word word) {
+  constexpr Word kOnes = static_cast<Word>(0x0101010101010101U);
+  constexpr Word kHighs = static_cast<Word>(kOnes << 7);
+  const Word control = word - kOnes * 0x20;
+  const Word quote = (word ^ (kOnes * '"')) - kOnes;
+  const Word backslash = (word ^ (kOnes * '\\')) - kOnes;
+  const Word del = (word ^ (kOnes * 0x7f)) - kOnes;
   return (((control | quote | backslash | del) & ~word) | word) & kHighs;
 }
 
-// How many bytes from `at` on can be copied as they are.
-std::size_t plain_run(std::string_view text, std::size_t at) {
-  const std::size_t start = at;
+// Copies a word whether it is plain or not, and says how much of it was. The next copy overwrites the rest.
+template <typename Word>
+std::size_t copy_plain(char* to, const char* from) {
+  static_assert(std::endian::native == std::endian::little);
+  Word word;
+  std::memcpy(&word, from, sizeof word);
+  std::memcpy(to, &word, sizeof word);
+  const Word marks = needs_escape(word);
+  return marks == 0 ? sizeof word : static_cast<std::size_t>(std::countr_zero(marks)) / 8;
+}
+
+// Copies the plain bytes at the front of `text`; returns how many.
+std::size_t copy_plain_run(char* to, std::string_view text) {
+  std::size_t at = 0;
   for (; at + 8 <= text.size(); at += 8) {
-    std::uint64_t word;
-    std::memcpy(&word, text.data() + at, 8);
-    static_assert(std::endian::native == std::endian::little);
-    if (const std::uint64_t marks = needs_escape(word); marks != 0) {
-      return at - start + static_cast<std::size_t>(std::countr_zero(marks)) / 8;
-    }
+    if (const std::size_t plain = copy_plain<std::uint64_t>(to + at, text.data() + at); plain != 8)
+      return at + plain;
+  }
+  if (at + 4 <= text.size()) {
+    if (const std::size_t plain = copy_plain<std::uint32_t>(to + at, text.data() + at); plain != 4)
+      return at + plain;
+    at += 4;
   }
   for (; at < text.size(); ++at) {
     const auto byte = static_cast<unsigned char>(text[at]);
     if (byte < 0x20 || byte >= 0x7f || byte == '"' || byte == '\\') break;
+    to[at] = text[at];
   }
-  return at - start;
+  return at;
 }
 
-void append_unit(std::string& out, std::uint32_t unit) {
+char* put_unit(char* to, std::uint32_t unit) {
   const char text[] = {
       '\\', 'u', kHex[unit >> 12], kHex[(unit >> 8) & 0xf], kHex[(unit >> 4) & 0xf], kHex[unit & 0xf]};
-  out.append(text, sizeof text);
+  std::memcpy(to, text, sizeof text);
+  return to + sizeof text;
 }
 
-void append_escaped(std::string& out, char32_t code) {
-  if (code < 0x10000) return append_unit(out, code);
-  append_unit(out, 0xd800 + ((code - 0x10000) >> 10));
-  append_unit(out, 0xdc00 + ((code - 0x10000) & 0x3ff));
+char* put_escaped(char* to, char32_t code) {
+  if (code < 0x10000) return put_unit(to, code);
+  return put_unit(put_unit(to, 0xd800 + ((code - 0x10000) >> 10)), 0xdc00 + ((code - 0x10000) & 0x3ff));
 }
 
 }  // namespace
@@ -90,36 +103,44 @@ bool is_unsafe_to_print(char32_t code) {
   return code >= 0xe0000 && code <= 0xe0fff;  // tags
 }
 
-bool append_json_text(std::string& out, std::string_view text) {
-  bool exact = true;
-  for (std::size_t at = 0; at < text.size();) {
-    if (const std::size_t run = plain_run(text, at); run != 0) {
-      out.append(text, at, run);
-      at += run;
-      continue;
-    }
-    const char c = text[at];
+char* put_json_text(char* to, std::string_view text, bool& exact) {
+  while (true) {
+    const std::size_t plain = copy_plain_run(to, text);
+    to += plain;
+    text.remove_prefix(plain);
+    if (text.empty()) return to;
+    const char c = text[0];
     if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-      ++at;
+      *to++ = '\\';
+      *to++ = c;
+      text.remove_prefix(1);
       continue;
     }
     char32_t code = 0;
-    const std::size_t length = decode_utf8(text, at, code);
+    const std::size_t length = decode_utf8(text, 0, code);
     if (length == 0) {
-      out += "\xef\xbf\xbd";
+      std::memcpy(to, "\xef\xbf\xbd", 3);
+      to += 3;
       exact = false;
-      ++at;
+      text.remove_prefix(1);
       continue;
     }
     if (is_unsafe_to_print(code)) {
-      append_escaped(out, code);
+      to = put_escaped(to, code);
     } else {
-      out.append(text, at, length);
+      std::memcpy(to, text.data(), length);
+      to += length;
     }
-    at += length;
+    text.remove_prefix(length);
   }
+}
+
+bool append_json_text(std::string& out, std::string_view text) {
+  const std::size_t before = out.size();
+  out.resize(before + text.size() * kMostPerByte + kTextSlack);
+  bool exact = true;
+  const char* const end = put_json_text(out.data() + before, text, exact);
+  out.resize(static_cast<std::size_t>(end - out.data()));
   return exact;
 }
 

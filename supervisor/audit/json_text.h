@@ -2,6 +2,7 @@
 // a control sequence.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -12,6 +13,12 @@ namespace secbox::audit {
 // (bidirectional controls, zero-width ones, tags). A byte that is no UTF-8 becomes U+FFFD. False where there
 // was one: the text alone does not give the bytes back.
 bool append_json_text(std::string& out, std::string_view text);
+
+// The same to memory: `at` must have room for kMostPerByte bytes a byte of `text`, and kTextSlack more.
+// Returns the end. Clears `exact` where a byte is no UTF-8, and leaves it alone otherwise.
+inline constexpr std::size_t kMostPerByte = 6;
+inline constexpr std::size_t kTextSlack = 8;
+[[nodiscard]] char* put_json_text(char* at, std::string_view text, bool& exact);
 
 // The whole string, quotes included.
 [[nodiscard]] std::string json_string(std::string_view text);

@@ -192,7 +192,7 @@ int FileWriter::put(std::string_view bytes, std::size_t& written) {
 }
 
 Result<std::uint64_t> FileWriter::write(const Record& record) {
-  thread_local std::string line;
+  thread_local Line line;
   encoder_.encode(record, line);
 
   const std::lock_guard lock(mutex_);
@@ -202,13 +202,8 @@ Result<std::uint64_t> FileWriter::write(const Record& record) {
   ::clock_gettime(CLOCK_REALTIME, &stamp.realtime);
   ::clock_gettime(CLOCK_MONOTONIC, &monotonic);
   stamp.mono_ns = std::int64_t{monotonic.tv_sec} * 1'000'000'000 + monotonic.tv_nsec;
-  std::string_view bytes = encoder_.stamp(line, stamp);
-  if (torn_) {
-    // Ends what is left of an earlier line, so that this one can be read.
-    const std::size_t begin = static_cast<std::size_t>(bytes.data() - line.data()) - 1;
-    line[begin] = '\n';
-    bytes = std::string_view(line).substr(begin);
-  }
+  const std::string_view bytes =
+      encoder_.stamp(line, stamp, torn_ ? Encoder::Before::Newline : Encoder::Before::Nothing);
   std::size_t written = 0;
   const int error = put(bytes, written);
   if (error == 0) {
@@ -217,10 +212,7 @@ Result<std::uint64_t> FileWriter::write(const Record& record) {
   } else if (written != 0) {
     torn_ = !torn_ || written != 1;
   }
-  if (line.capacity() > kKeptCapacity) {
-    line.clear();
-    line.shrink_to_fit();
-  }
+  line.trim(kKeptCapacity);
   if (error != 0) return failure("write the audit log", error);
   return stamp.seq;
 }

@@ -126,14 +126,14 @@ TEST(Encoder, AnUnnamedVersionIsNull) {
   SinkIdentity nameless = identity();
   nameless.version.clear();
   Encoder encoder(nameless);
-  std::string line;
+  Line line;
   encoder.encode(denied_open(), line);
   EXPECT_TRUE(parsed(encoder.stamp(line, {}))["version"].is_null());
 }
 
 TEST(Encoder, TimestampsAreUtcWithMicroseconds) {
   Encoder encoder(identity());
-  std::string line;
+  Line line;
   const std::pair<timespec, const char*> rows[] = {{{0, 0}, "1970-01-01T00:00:00.000000Z"},
                                                    {{951782399, 999999999}, "2000-02-28T23:59:59.999999Z"},
                                                    {{951782400, 1000}, "2000-02-29T00:00:00.000001Z"},
@@ -146,17 +146,16 @@ TEST(Encoder, TimestampsAreUtcWithMicroseconds) {
 
 TEST(Encoder, TheLongestStampFits) {
   Encoder encoder(identity());
-  std::string line;
+  Line line;
   encoder.encode(denied_open(), line);
   const std::string_view text =
       encoder.stamp(line, {.seq = UINT64_MAX, .realtime = {253402300799, 0}, .mono_ns = INT64_MIN});
-  EXPECT_GE(text.data() - line.data(), 1);
   EXPECT_EQ(parsed(text)["seq"], UINT64_MAX);
 }
 
 TEST(Encoder, TheLinesOfOneBufferDoNotMix) {
   Encoder encoder(identity());
-  std::string line;
+  Line line;
   encoder.encode(denied_open(std::string(5000, 'x')), line);
   encoder.encode(denied_open("/a"), line);
   EXPECT_EQ(parsed(encoder.stamp(line, {}))["target"]["path"], "/a");

@@ -41,7 +41,7 @@ inline Record denied_open(std::string_view path = "/home/ana/.aws/credentials") 
 inline std::string encoded(const Record& record,
                            Stamp stamp = {.seq = 17, .realtime = {1773570645, 123456789}, .mono_ns = 42}) {
   Encoder encoder(identity());
-  std::string line;
+  Line line;
   encoder.encode(record, line);
   return std::string(encoder.stamp(line, stamp));
 }
