@@ -85,7 +85,13 @@ bool is_machine_memory(const struct stat& st) {
 // again widens nothing. Covers standard streams that the host opened (a log file, a terminal, a pipe).
 bool holds_already(Call& call, const OpenRequest& request, const PinnedPath& path) {
   if (!path.held_as) return false;
-  const int held = call.services().proc.descriptor_flags(call.tid(), *path.held_as);
+  // The duplicate is compared with what was pinned: the number may have been given to another file in
+  // between, and that one's access says nothing about this object.
+  const auto copy = sys::duplicate_descriptor(call.services().proc, call.tid(), *path.held_as);
+  struct stat st{};
+  if (!copy || ::fstat(copy->get(), &st) != 0 || st.st_dev != path.st.st_dev || st.st_ino != path.st.st_ino)
+    return false;
+  const int held = ::fcntl(copy->get(), F_GETFL);
   if (held < 0 || (held & O_PATH) != 0) return false;
   const int have = held & O_ACCMODE;
   const int want = request.flags & O_ACCMODE;

@@ -75,8 +75,10 @@ HandlerFunction handler_of(Handler handler) {
       return handle_process_target;
     case Handler::MapExec:
       return handle_map_exec;
-    case Handler::Hello:
-      return handle_hello;
+    case Handler::Prctl:
+      return handle_prctl;
+    case Handler::Personality:
+      return handle_personality;
     case Handler::CredChange:
       return handle_cred_change;
     case Handler::ExitGroup:

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -72,6 +73,10 @@ GroupMembers members_of_group(const Services& services, pid_t group) {
 // Which process a call's arguments name. False where the call cannot be read.
 bool decode_target(Call& call, Target& out) {
   const std::string_view name = call.row().name;
+  if (name == "prlimit64" && static_cast<unsigned>(call.int_arg(1)) == RLIMIT_MSGQUEUE && call.arg(2) != 0) {
+    out = {Scope::Everyone, 0};  // the mark of the session: never to be changed, whoever is named
+    return true;
+  }
   if (name == "kill") {
     out = from_signed(call.int_arg(0));
   } else if (name == "tkill" || name == "tgkill" || name == "rt_sigqueueinfo" ||
@@ -151,10 +156,11 @@ Action handle_process_target(Call& call) {
     if (call.row().name == "setpriority" || call.row().name == "ioprio_set") inside = !members.outside;
   } else {
     // kill(-1): the floor leaves only the session's own to be hit.
-    inside = target.scope == Scope::Everyone && services.floor_scopes_signals;
+    inside = target.scope == Scope::Everyone && call.row().name == "kill" && services.floor_scopes_signals;
   }
   if (inside) return go_on();
 
+  if (target.scope == Scope::Everyone && call.row().name == "prlimit64") return handle_refused(call);
   call.record().event = "signal";
   call.record().target.pid = target.scope == Scope::Process ? target.number : -target.number;
   const std::string name = std::to_string(target.number);
@@ -186,9 +192,21 @@ Action handle_exit_group(Call& call) {
   return Continue{ContinueSafety::RegisterOnly};
 }
 
-Action handle_hello(Call& call) {
+Action handle_prctl(Call& call) {
+  if (static_cast<std::uint32_t>(call.arg(0)) != kHelloPrctl) return handle_refused(call);
   if (call.services().on_hello) call.services().on_hello(call.process().tgid);
   return ReplyValue{0};
+}
+
+// 0xffffffff asks, 0 is the default; any other changes how programs are loaded (READ_IMPLIES_EXEC, no
+// randomisation).
+Action handle_personality(Call& call) {
+  const auto persona = static_cast<std::uint32_t>(call.arg(0));
+  if (persona == 0 || persona == 0xffffffff) return Continue{ContinueSafety::RegisterOnly};
+  call.record().event = "violation";
+  call.record().target.name = call.row().name;
+  if (call.forbid("refused:syscall", call.row().note, EPERM)) return Continue{ContinueSafety::RegisterOnly};
+  return call.denied();
 }
 
 // mmap(PROT_EXEC) of a file. Memory may always be made executable, so what a lost race (the descriptor

@@ -50,7 +50,8 @@ enum class Handler : std::uint8_t {
   Sendmmsg,
   ProcessTarget,  // signals, priorities, limits, affinity of a process named by number
   MapExec,        // mmap with PROT_EXEC of a file
-  Hello,          // the shim announces itself (prctl with a private option)
+  Prctl,         // the shim announces itself (a private option), or a refused option
+  Personality,
   CredChange,     // setuid family, capset, setgroups: noted, so that later calls act with the thread's own
                   // identity
   ExitGroup,      // the session ends before the host sees the first process go

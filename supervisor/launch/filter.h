@@ -1,23 +1,22 @@
-// The seccomp program of a session, made from the syscall table with libseccomp and loaded with raw
-// seccomp(2).
+// The seccomp program of a session. It is made from the syscall table with libseccomp when secbox is built
+// (filter_build.cpp) and only picked here; launch loads it with raw seccomp(2).
+//
+// Answers: allow, hold for the supervisor, or (class Absent) an errno. Any other architecture, and x32, is
+// killed; a number that the table does not know is held, and the broker answers ENOSYS with a record. Nothing
+// is refused by BPF alone that should be recorded, so the program is the same in audit mode.
 #pragma once
 
 #include <linux/filter.h>
 
-#include <vector>
-
-#include "supervisor/base/result.h"
+#include <span>
 
 namespace secbox::launch {
 
 struct FilterOptions {
-  bool audit_mode = false;           // nothing is refused by BPF itself: what it would refuse is notified
-  bool can_read_undumpable = false;  // the supervisor has CAP_SYS_PTRACE: PR_SET_DUMPABLE(0) may pass
+  // The supervisor has CAP_SYS_PTRACE, so PR_SET_DUMPABLE(0) cannot blind it and may pass.
+  bool can_read_undumpable = false;
 };
 
-// Allow / notify / errno program for the native architecture; any other (i386, x32) is killed. A number that
-// the table does not know is notified (the broker answers ENOSYS and records it). Deterministic: equal
-// options, equal bytes.
-[[nodiscard]] Result<std::vector<sock_filter>> compile_filter(const FilterOptions& options);
+[[nodiscard]] std::span<const sock_filter> filter_program(const FilterOptions& options);
 
 }  // namespace secbox::launch

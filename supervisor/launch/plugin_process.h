@@ -4,6 +4,7 @@
 
 #include <linux/filter.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,7 @@ struct PluginPlan {
   std::string program;  // the file to execute
   std::vector<std::string> argv;
   std::vector<std::string> environment;
-  std::vector<sock_filter> filter;
+  std::span<const sock_filter> filter;
   sys::SessionMark mark;
   int landlock_abi = 0;
   bool with_floor = true;  // off in audit mode: nothing is blocked there

@@ -63,10 +63,7 @@ Result<Prepared> make_plans(SessionPlan& plan) {
   plugin.program = plan.program;
   plugin.argv = plan.argv;
   plugin.environment = environment.passed;
-  auto filter = launch::compile_filter(
-      {.audit_mode = audit_mode, .can_read_undumpable = launch::has_capability(CAP_SYS_PTRACE)});
-  if (!filter) return std::unexpected(filter.error());
-  plugin.filter = std::move(*filter);
+  plugin.filter = launch::filter_program({.can_read_undumpable = launch::has_capability(CAP_SYS_PTRACE)});
   auto mark = sys::SessionMark::make();
   if (!mark) return std::unexpected(mark.error());
   plugin.mark = *mark;

@@ -324,7 +324,10 @@ int PathResolver::resolve(const PathQuery& query, PinnedPath& out) const {
     if (query.dirfd != AT_FDCWD) out.held_as = TargetFd{query.dirfd};
     return 0;
   }
-  append_folded(out.as_written, query.path);
+  std::string_view spelled = query.path;
+  if ((query.resolve & RESOLVE_IN_ROOT) != 0)
+    spelled.remove_prefix(std::min(spelled.find_first_not_of('/'), spelled.size()));
+  append_folded(out.as_written, spelled);
   if (query.resolve != 0) {
     // openat2's own limits: only the kernel knows them exactly. It looks up in the plugin's base; a result in
     // procfs may have gone through our "self" and is refused.

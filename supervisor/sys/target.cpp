@@ -195,14 +195,6 @@ Result<UniqueFd> Procfs::open_descriptor_path(ThreadId tid, TargetFd fd) const {
   return open_at(root_.get(), name.data(), O_PATH, "open the plugin's descriptor");
 }
 
-int Procfs::descriptor_flags(ThreadId tid, TargetFd fd) const {
-  std::array<char, 48> name;
-  std::snprintf(name.data(), name.size(), "fdinfo/%d", fd.value);
-  std::string text;
-  if (read_file(tid.value, name.data(), text) != 0) return -1;
-  return number<int>(field(text, "flags:"), 8);
-}
-
 int Procfs::path_of(int fd, std::string& out) const {
   std::array<char, 16> name;
   std::snprintf(name.data(), name.size(), "%d", fd);

@@ -51,10 +51,6 @@ class Procfs {
   [[nodiscard]] Result<UniqueFd> open_exe(ProcessId pid) const;
   [[nodiscard]] Result<UniqueFd> open_descriptor_path(ThreadId tid, TargetFd fd) const;
 
-  // Open flags (O_ACCMODE, O_APPEND, O_PATH...) of a descriptor of the plugin; -1 when it has no such
-  // descriptor.
-  [[nodiscard]] int descriptor_flags(ThreadId tid, TargetFd fd) const;
-
   // The canonical path of one of *our* descriptors, as the kernel names it. 0 or an errno.
   [[nodiscard]] int path_of(int fd, std::string& out) const;
   // Opens the object behind one of our O_PATH handles anew, with `flags`. An fd or -errno.

@@ -21,8 +21,8 @@ std::int64_t LinuxTargetMemory::read(ThreadId tid, TargetAddress address, std::s
   iovec local{.iov_base = out.data(), .iov_len = out.size()};
   // One remote vector a page: the kernel stops at the first vector that faults and reports what it had
   // copied, whereas one vector across an unmapped page may be lost whole.
-  constexpr std::size_t kVectors = 64;
-  std::array<iovec, kVectors> remote;
+  constexpr std::size_t kVectors = 8;
+  std::array<iovec, kVectors> remote{};
   std::size_t count = 0;
   std::uint64_t at = address.value;
   std::size_t left = out.size();
