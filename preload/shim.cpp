@@ -1,8 +1,8 @@
 // The preload shim: says once that it is loaded, so that the log can tell which programs it covers.
 //
 // It decides nothing and hides nothing: static programs, direct system calls and `env -i` go without it, and
-// enforcement is the same. It must never allocate, lock, write, change errno, or need more than libc: it runs in
-// every program, before main(), among other people's preloads.
+// enforcement is the same. It must never allocate, lock, write, change errno, or need more than libc: it runs
+// in every program, before main(), among other people's preloads.
 #include <sys/prctl.h>
 #include <unistd.h>
 
