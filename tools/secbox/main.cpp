@@ -1,12 +1,12 @@
 // secbox: the command line. Picks the verb; each verb lives in a file of its own.
-#include "tools/secbox/verbs.h"
-
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <string>
 #include <string_view>
+
+#include "tools/secbox/verbs.h"
 
 namespace {
 
@@ -35,8 +35,8 @@ void print_usage(std::FILE* stream) {
   std::fputs("\nsecbox <verb> --help says more; secbox --version prints the version.\n", stream);
 }
 
-// A standard stream that the host closed must be closed in the plugin too, and nothing of ours may take its number: a
-// placeholder that exec closes.
+// A standard stream that the host closed must be closed in the plugin too, and nothing of ours may take its
+// number: a placeholder that exec closes.
 void hold_closed_streams() {
   for (int stream = 0; stream <= 2; ++stream) {
     if (::fcntl(stream, F_GETFD) >= 0) continue;

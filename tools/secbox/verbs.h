@@ -7,10 +7,10 @@
 namespace secbox::cli {
 
 // Own exit codes; the plugin's status is passed through untouched (docs/cli.md).
-inline constexpr int kExitRefused = 120;      // required permission not granted
-inline constexpr int kExitDenials = 121;      // --fail-on denial
-inline constexpr int kExitInvalid = 122;      // manifest or command line invalid
-inline constexpr int kExitFailed = 125;       // secbox itself failed, or could not enforce
+inline constexpr int kExitRefused = 120;  // required permission not granted
+inline constexpr int kExitDenials = 121;  // --fail-on denial
+inline constexpr int kExitInvalid = 122;  // manifest or command line invalid
+inline constexpr int kExitFailed = 125;   // secbox itself failed, or could not enforce
 inline constexpr int kExitNotExecutable = 126;
 inline constexpr int kExitNotFound = 127;
 

@@ -1,0 +1,33 @@
+// Symbolic links on the way of a pattern: a grant means an object, whichever of its names is used.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace secbox::manifest {
+
+// The file system, as far as links go.
+class LinkReader {
+ public:
+  virtual ~LinkReader() = default;
+  // The text of the link at an absolute path; nullopt where there is none.
+  virtual std::optional<std::string> read_link(const std::string& path) = 0;
+};
+
+class FileSystemLinks final : public LinkReader {
+ public:
+  std::optional<std::string> read_link(const std::string& path) override;
+
+ private:
+  std::unordered_map<std::string, std::optional<std::string>> cache_;
+};
+
+struct ResolvedPrefix {
+  std::string path;               // without links; what does not exist stays as written
+  std::vector<std::string> hops;  // the links that were followed, by their own paths
+};
+[[nodiscard]] ResolvedPrefix resolve_links(LinkReader& links, const std::string& path);
+
+}  // namespace secbox::manifest

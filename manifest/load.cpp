@@ -1,0 +1,369 @@
+#include "manifest/load.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "manifest/grammar.h"
+
+namespace secbox::manifest {
+
+namespace {
+
+// Characters that make text look like something else: controls, and those that reorder what is read.
+bool is_deceptive(std::string_view text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c < 0x20 || c == 0x7f) return true;
+    if (c == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0)
+      return true;  // C1
+    if (c == 0xe2 && i + 2 < text.size()) {
+      const auto second = static_cast<unsigned char>(text[i + 1]);
+      const auto third = static_cast<unsigned char>(text[i + 2]);
+      // U+200B..200F, U+2028..202E, U+2060..206F
+      if (second == 0x80 && ((third >= 0x8b && third <= 0x8f) || (third >= 0xa8 && third <= 0xae)))
+        return true;
+      if (second == 0x81 && third >= 0xa0 && third <= 0xaf) return true;
+    }
+  }
+  return false;
+}
+
+class Reader {
+ public:
+  Reader(const std::string& file, Diagnostics& diagnostics) : diagnostics_(diagnostics) {
+    manifest_.file = file;
+  }
+
+  Manifest read(const Node& root) {
+    if (root.kind != Node::Kind::Object) {
+      problem(root, "", "SBX-V104", "a manifest is an object, not " + std::string(root.kind_name()),
+              "secbox schema manifest prints its form");
+      return manifest_;
+    }
+    check_keys(root, "",
+               {"$schema", "id", "name", "version", "type", "description", "entry_point", "protocol",
+                "presets", "permissions", "registers", "limits", "timeouts", "env"});
+    read_schema(root);
+    read_text(root, "id", manifest_.id);
+    read_text(root, "name", manifest_.name);
+    read_text(root, "version", manifest_.version);
+    read_text(root, "type", manifest_.type);
+    read_text(root, "description", manifest_.description);
+    read_text(root, "protocol", manifest_.protocol);
+    if (manifest_.id.empty() && manifest_.name.empty()) {
+      problem(root, "", "SBX-V107", "the manifest names no plugin", "add \"id\" or \"name\"");
+    }
+    if (const Node* entry = root.find("entry_point")) {
+      if (entry->kind == Node::Kind::String) {
+        manifest_.entry_point = {entry->text};
+      } else {
+        manifest_.entry_point = read_words(*entry, "/entry_point");
+      }
+    }
+    if (const Node* presets = root.find("presets")) {
+      manifest_.presets = read_words(*presets, "/presets");
+      for (std::size_t i = 0; i < manifest_.presets.size(); ++i) {
+        if (manifest_.presets[i] != "base") {
+          problem(presets->items[i], "/presets/" + std::to_string(i), "SBX-V108",
+                  "there is no preset \"" + manifest_.presets[i] + "\"", "known: base (secbox preset list)");
+        }
+      }
+    }
+    if (const Node* permissions = root.find("permissions")) read_permissions(*permissions);
+    if (const Node* env = root.find("env")) read_env(*env);
+    read_limits(root);
+    read_timeouts(root);
+    if (const Node* registers = root.find("registers");
+        registers != nullptr && registers->kind != Node::Kind::Object) {
+      problem(*registers, "/registers", "SBX-V105", "\"registers\" is an object of lists", "");
+    }
+    return manifest_;
+  }
+
+ private:
+  void problem(const Node& node, const std::string& pointer, const char* code, const std::string& message,
+               const std::string& hint) {
+    diagnostics_.all.push_back(
+        {Severity::Error, code, message, manifest_.file, node.line, node.column, pointer, hint});
+  }
+
+  void check_keys(const Node& object, const std::string& pointer,
+                  const std::vector<std::string_view>& known) {
+    for (const auto& [key, value] : object.members) {
+      if (key.starts_with("x-") || std::find(known.begin(), known.end(), key) != known.end()) continue;
+      const std::string near = nearest_word(key, known);
+      std::string list;
+      for (const std::string_view word : known) list += (list.empty() ? "" : ", ") + std::string(word);
+      problem(value, pointer + "/" + key, "SBX-V106", "unknown key \"" + key + "\"",
+              near.empty() ? "known here: " + list + "; keys that begin with x- are ignored"
+                           : "did you mean \"" + near + "\"?");
+    }
+  }
+
+  bool expect(const Node& node, Node::Kind kind, const std::string& pointer, const char* what) {
+    if (node.kind == kind) return true;
+    problem(node, pointer, "SBX-V105",
+            "this is " + std::string(node.kind_name()) + ", where " + what + " belongs", "");
+    return false;
+  }
+
+  void read_schema(const Node& root) {
+    const Node* schema = root.find("$schema");
+    if (schema == nullptr || !expect(*schema, Node::Kind::String, "/$schema", "a string")) return;
+    if (schema->text != "urn:secbox:schema:manifest:1") {
+      problem(*schema, "/$schema", "SBX-V109", "unknown schema \"" + schema->text + "\"",
+              "this version reads urn:secbox:schema:manifest:1");
+    }
+  }
+
+  void read_text(const Node& root, const char* key, std::string& out) {
+    const Node* node = root.find(key);
+    if (node == nullptr) return;
+    const std::string pointer = std::string("/") + key;
+    // "version: 1.2" in YAML is a number; it is meant as text.
+    if (node->kind == Node::Kind::Number && std::string_view(key) == "version") {
+      out = node->text;
+      return;
+    }
+    if (!expect(*node, Node::Kind::String, pointer, "a string")) return;
+    if (is_deceptive(node->text)) {
+      problem(*node, pointer, "SBX-V110",
+              std::string("\"") + key + "\" holds control or direction characters", "write plain text");
+      return;
+    }
+    if (node->text.size() > 4096) {
+      problem(*node, pointer, "SBX-V110", std::string("\"") + key + "\" is too long", "at most 4096 bytes");
+      return;
+    }
+    out = node->text;
+  }
+
+  std::vector<std::string> read_words(const Node& node, const std::string& pointer) {
+    std::vector<std::string> words;
+    if (!expect(node, Node::Kind::Array, pointer, "a list of strings")) return words;
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+      if (expect(node.items[i], Node::Kind::String, pointer + "/" + std::to_string(i), "a string"))
+        words.push_back(node.items[i].text);
+    }
+    return words;
+  }
+
+  checker::Source source_of(const Node& node, const std::string& pointer, const std::string& text) {
+    return {.file = manifest_.file, .line = node.line, .pointer = pointer, .text = text};
+  }
+
+  void check_grammar(const Node& node, const std::string& pointer, const std::string& text) {
+    const auto grant = parse_grant(text);
+    if (!grant) {
+      problem(node, pointer, grant.error().code.c_str(), grant.error().message, grant.error().hint);
+    } else if (grant->kind == GrantClass::Later) {
+      diagnostics_.all.push_back(
+          {Severity::Warning, "SBX-V190", "\"" + text + "\" is not enforced by this version", manifest_.file,
+           node.line, node.column, pointer, "file, net, exec, env, ipc and signal are"});
+    }
+  }
+
+  // "file:read:..." or {use, except, reason}. `base` is set for the entries of an "except" list.
+  std::optional<Entry> read_entry(const Node& node, const std::string& pointer, const Entry* base) {
+    Entry entry;
+    if (node.kind == Node::Kind::String) {
+      entry.use = node.text;
+    } else if (node.kind == Node::Kind::Object && base == nullptr) {
+      check_keys(node, pointer, {"use", "except", "reason"});
+      const Node* use = node.find("use");
+      if (use == nullptr) {
+        problem(node, pointer, "SBX-V107", "an entry without \"use\"",
+                "{\"use\": \"file:read:/srv/**\", \"reason\": \"...\"}");
+        return std::nullopt;
+      }
+      if (!expect(*use, Node::Kind::String, pointer + "/use", "a string")) return std::nullopt;
+      entry.use = use->text;
+      if (const Node* reason = node.find("reason");
+          reason != nullptr && expect(*reason, Node::Kind::String, pointer + "/reason", "a string")) {
+        if (is_deceptive(reason->text)) {
+          problem(*reason, pointer + "/reason", "SBX-V110",
+                  "\"reason\" holds control or direction characters", "write plain text");
+        } else {
+          entry.reason = reason->text;
+        }
+      }
+    } else {
+      problem(node, pointer, "SBX-V105",
+              "this is " + std::string(node.kind_name()) + ", where a permission belongs",
+              "\"file:read:/srv/**\"");
+      return std::nullopt;
+    }
+    if (base != nullptr && !parse_grant(entry.use)) {
+      // A bare scope: of the same class and verbs.
+      const std::size_t second = base->use.find(':', base->use.find(':') + 1);
+      if (second != std::string::npos) entry.use = base->use.substr(0, second + 1) + entry.use;
+    }
+    entry.source = source_of(node, pointer, entry.use);
+    check_grammar(node, pointer, entry.use);
+    if (const Node* except = node.find("except"); node.kind == Node::Kind::Object && except != nullptr) {
+      if (expect(*except, Node::Kind::Array, pointer + "/except", "a list")) {
+        for (std::size_t i = 0; i < except->items.size(); ++i) {
+          if (auto item = read_entry(except->items[i], pointer + "/except/" + std::to_string(i), &entry))
+            entry.except.push_back(std::move(*item));
+        }
+      }
+    }
+    return entry;
+  }
+
+  void read_entries(const Node& object, const char* key, std::vector<Entry>& out) {
+    const Node* list = object.find(key);
+    if (list == nullptr) return;
+    const std::string pointer = std::string("/permissions/") + key;
+    if (!expect(*list, Node::Kind::Array, pointer, "a list of permissions")) return;
+    for (std::size_t i = 0; i < list->items.size(); ++i) {
+      if (auto entry = read_entry(list->items[i], pointer + "/" + std::to_string(i), nullptr))
+        out.push_back(std::move(*entry));
+    }
+  }
+
+  void read_permissions(const Node& node) {
+    if (!expect(node, Node::Kind::Object, "/permissions", "an object with required, optional, deny")) return;
+    check_keys(node, "/permissions", {"required", "optional", "deny"});
+    read_entries(node, "required", manifest_.required);
+    read_entries(node, "optional", manifest_.optional);
+    read_entries(node, "deny", manifest_.deny);
+  }
+
+  void read_env(const Node& node) {
+    if (!expect(node, Node::Kind::Object, "/env", "an object with allow and deny")) return;
+    check_keys(node, "/env", {"allow", "deny"});
+    for (const auto& [key, out] :
+         {std::pair{"allow", &manifest_.env_allow}, std::pair{"deny", &manifest_.env_deny}}) {
+      const Node* list = node.find(key);
+      const std::string pointer = std::string("/env/") + key;
+      if (list == nullptr || !expect(*list, Node::Kind::Array, pointer, "a list of names")) continue;
+      for (std::size_t i = 0; i < list->items.size(); ++i) {
+        const Node& item = list->items[i];
+        const std::string where = pointer + "/" + std::to_string(i);
+        if (!expect(item, Node::Kind::String, where, "a name")) continue;
+        if (item.text.empty() || item.text.find('=') != std::string::npos || is_deceptive(item.text)) {
+          problem(item, where, "SBX-V115", "\"" + item.text + "\" is no variable's name",
+                  "a name or a glob, for example LC_*");
+          continue;
+        }
+        out->push_back({.use = item.text,
+                        .except = {},
+                        .reason = {},
+                        .source = source_of(item, where, "env:read:" + item.text)});
+      }
+    }
+  }
+
+  // "500MB", "80%", "10s", 64: a number and one of `units` (name -> factor).
+  std::optional<std::uint64_t> read_quantity(
+      const Node& node, const std::string& pointer,
+      const std::vector<std::pair<std::string_view, std::uint64_t>>& units, const char* example) {
+    const std::string_view text = node.text;
+    std::uint64_t value = 0;
+    if (node.kind == Node::Kind::Number || node.kind == Node::Kind::String) {
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+      const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+      for (const auto& [name, factor] : units) {
+        if (error == std::errc{} && unit == name && value <= UINT64_MAX / factor) return value * factor;
+      }
+    }
+    problem(node, pointer, "SBX-V116", "\"" + node.text + "\" cannot be read here",
+            std::string("for example ") + example);
+    return std::nullopt;
+  }
+
+  void read_limits(const Node& root) {
+    const Node* node = root.find("limits");
+    if (node == nullptr) return;
+    if (node->kind == Node::Kind::Null) {
+      manifest_.limits.reset();
+      return;
+    }
+    if (!expect(*node, Node::Kind::Object, "/limits", "an object, or null for none")) return;
+    check_keys(*node, "/limits",
+               {"memory", "memory_warn", "on_memory", "cpu", "cpu_time", "file_size", "pids", "open_files"});
+    const std::vector<std::pair<std::string_view, std::uint64_t>> sizes{
+        {"", 1},           {"B", 1},           {"kB", 1000},    {"KB", 1000},
+        {"MB", 1000000},   {"GB", 1000000000}, {"KiB", 1024},   {"MiB", 1U << 20},
+        {"GiB", 1U << 30}, {"K", 1024},        {"M", 1U << 20}, {"G", 1U << 30}};
+    const std::vector<std::pair<std::string_view, std::uint64_t>> plain{{"", 1}};
+    const std::vector<std::pair<std::string_view, std::uint64_t>> percent{{"%", 1}, {"", 1}};
+    Limits& limits = *manifest_.limits;
+    const auto take = [&](const char* key, const auto& units, const char* example, auto& out) {
+      const Node* entry = node->find(key);
+      if (entry == nullptr) return;
+      if (entry->kind == Node::Kind::Null) {
+        out.reset();
+        return;
+      }
+      if (const auto value = read_quantity(*entry, std::string("/limits/") + key, units, example)) {
+        out = static_cast<typename std::decay_t<decltype(out)>::value_type>(*value);
+      }
+    };
+    take("memory", sizes, "\"500MB\"", limits.memory_bytes);
+    take("memory_warn", percent, "\"80%\"", limits.memory_warn_percent);
+    take("cpu", percent, "\"80%\"", limits.cpu_percent);
+    take("cpu_time", durations(), "\"10s\"", limits.cpu_time_ms);
+    take("file_size", sizes, "\"100MB\"", limits.file_size_bytes);
+    take("pids", plain, "64", limits.pids);
+    take("open_files", plain, "256", limits.open_files);
+    if (const Node* on = node->find("on_memory")) {
+      if (on->text != "warn" && on->text != "terminate")
+        problem(*on, "/limits/on_memory", "SBX-V116", "\"" + on->text + "\" cannot be read here",
+                "warn or terminate");
+      limits.terminate_on_memory = on->text != "warn";
+    }
+  }
+
+  static const std::vector<std::pair<std::string_view, std::uint64_t>>& durations() {
+    static const std::vector<std::pair<std::string_view, std::uint64_t>> units{
+        {"s", 1000}, {"ms", 1}, {"m", 60000}, {"min", 60000}, {"h", 3600000}, {"", 1000}};
+    return units;
+  }
+
+  void read_timeouts(const Node& root) {
+    const Node* node = root.find("timeouts");
+    if (node == nullptr || !expect(*node, Node::Kind::Object, "/timeouts", "an object")) return;
+    check_keys(*node, "/timeouts", {"init", "hook", "run", "heartbeat"});
+    for (const auto& [key, out] :
+         {std::pair{"init", &manifest_.timeouts.init_ms}, std::pair{"hook", &manifest_.timeouts.hook_ms},
+          std::pair{"run", &manifest_.timeouts.run_ms},
+          std::pair{"heartbeat", &manifest_.timeouts.heartbeat_ms}}) {
+      const Node* entry = node->find(key);
+      if (entry == nullptr) continue;
+      if (entry->kind == Node::Kind::Null) {
+        out->reset();
+      } else if (const auto value =
+                     read_quantity(*entry, std::string("/timeouts/") + key, durations(), "\"30s\"")) {
+        *out = *value;
+      }
+    }
+  }
+
+  Diagnostics& diagnostics_;
+  Manifest manifest_;
+};
+
+void read_model(const Node& root, const std::string& file, Loaded& loaded) {
+  Manifest manifest = Reader(file, loaded.diagnostics).read(root);
+  if (!loaded.diagnostics.has_errors()) loaded.manifest = std::move(manifest);
+}
+
+}  // namespace
+
+Loaded load_manifest_file(const std::string& path) {
+  Loaded loaded;
+  if (const auto root = read_document(path, loaded.text, loaded.diagnostics)) read_model(*root, path, loaded);
+  return loaded;
+}
+
+Loaded load_manifest_text(std::string_view text, Format format, const std::string& file) {
+  Loaded loaded;
+  loaded.text = std::string(text);
+  if (const auto root = parse_document(format, text, file, loaded.diagnostics))
+    read_model(*root, file, loaded);
+  return loaded;
+}
+
+}  // namespace secbox::manifest

@@ -1,0 +1,471 @@
+// secbox run: reads the manifest, works out what the command may do, and starts it.
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "manifest/compile.h"
+#include "manifest/load.h"
+#include "supervisor/audit/writer.h"
+#include "supervisor/base/digest.h"
+#include "supervisor/session/session.h"
+#include "supervisor/sys/path_resolver.h"
+#include "tools/secbox/diagnostics.h"
+#include "tools/secbox/verbs.h"
+
+namespace secbox::cli {
+
+namespace {
+
+constexpr const char* kHelp =
+    "usage: secbox run [options] -- COMMAND [ARGUMENT...]\n"
+    "\n"
+    "Runs an unmodified program, held to a manifest of permissions. The program's own exit status is passed "
+    "through.\n"
+    "\n"
+    "  -m, --manifest FILE   the permissions (JSON, YAML or TOML); named here, it counts as approved for "
+    "this run\n"
+    "      --plugin-dir DIR  find the manifest (secbox.json, .yaml, .toml) in DIR; its permissions need an "
+    "approval\n"
+    "      --allow-plugin N  approve the plugin named N, found by --plugin-dir, for this run\n"
+    "      --allow GRANT     grant one more permission for this run (may be repeated)\n"
+    "      --deny GRANT      deny one permission for this run; a denial always wins (may be repeated)\n"
+    "      --mode MODE       enforce (default), or audit: the same decisions, nothing is blocked\n"
+    "      --audit FILE      write the audit log there; 'none' for no log (default: below "
+    "$XDG_STATE_HOME/secbox/audit)\n"
+    "      --fail-on WHAT    'denial' or 'would-deny': exit with 121 where there was one\n"
+    "      --status-file F   write {\"exit\",\"cause\",\"denials\",\"session\"} there at the end "
+    "(--status-fd N: to a descriptor)\n"
+    "      --supervisor S    beside, parent or auto: which process is whose parent "
+    "(docs/adr/0001-process-shape.md)\n"
+    "      --no-shim         do not preload the shim; decisions are the same\n"
+    "      --dry-run         print the rules that would hold, and start nothing\n"
+    "  -q, --quiet           no denial lines on stderr; the log has them\n"
+    "\n"
+    "Own exit codes: 120 not approved, 121 --fail-on, 122 invalid manifest or command line, 125 could not "
+    "enforce,\n"
+    "126 not executable, 127 not found.\n";
+
+struct Options {
+  std::string manifest;
+  std::string plugin_dir;
+  std::vector<std::string> allow_plugin, allow, deny, command;
+  std::optional<std::string> audit;
+  std::string mode;
+  std::string status_file;
+  int status_fd = -1;
+  bool fail_on_denial = false, fail_on_would_deny = false;
+  std::string supervisor = "auto";
+  bool shim = true, quiet = false, dry_run = false, help = false;
+};
+
+int usage_error(const std::string& text) {
+  std::fprintf(stderr, "secbox run: %s\nhint: secbox run --help\n", text.c_str());
+  return kExitInvalid;
+}
+
+// Options end at "--" or at the first word that is none. 0, or the exit code to end with.
+int parse(const Args& args, Options& out) {
+  std::size_t i = 0;
+  std::string value;
+  // "--name VALUE" and "--name=VALUE".
+  const auto takes = [&](std::string_view name, std::string_view short_name = {}) {
+    const std::string& arg = args[i];
+    if (arg.starts_with(name) && arg.size() > name.size() && arg[name.size()] == '=') {
+      value = arg.substr(name.size() + 1);
+      return true;
+    }
+    if (arg != name && (short_name.empty() || arg != short_name)) return false;
+    if (i + 1 >= args.size()) throw std::invalid_argument(arg + " needs a value");
+    value = args[++i];
+    return true;
+  };
+  try {
+    for (; i < args.size(); ++i) {
+      const std::string& arg = args[i];
+      if (arg == "--") {
+        ++i;
+        break;
+      }
+      if (!arg.starts_with('-') || arg == "-") break;
+      if (arg == "-h" || arg == "--help") {
+        out.help = true;
+        return 0;
+      }
+      if (arg == "--no-shim") {
+        out.shim = false;
+      } else if (arg == "-q" || arg == "--quiet") {
+        out.quiet = true;
+      } else if (arg == "--dry-run") {
+        out.dry_run = true;
+      } else if (takes("--manifest", "-m")) {
+        out.manifest = value;
+      } else if (takes("--plugin-dir")) {
+        out.plugin_dir = value;
+      } else if (takes("--allow-plugin")) {
+        out.allow_plugin.push_back(value);
+      } else if (takes("--allow")) {
+        out.allow.push_back(value);
+      } else if (takes("--deny")) {
+        out.deny.push_back(value);
+      } else if (takes("--audit")) {
+        out.audit = value;
+      } else if (takes("--mode")) {
+        out.mode = value;
+      } else if (takes("--status-file")) {
+        out.status_file = value;
+      } else if (takes("--status-fd")) {
+        char* end = nullptr;
+        out.status_fd = static_cast<int>(std::strtol(value.c_str(), &end, 10));
+        if (value.empty() || *end != '\0' || out.status_fd < 0)
+          return usage_error("--status-fd needs a descriptor number");
+      } else if (takes("--supervisor")) {
+        out.supervisor = value;
+        if (value != "auto" && value != "beside" && value != "parent") {
+          return usage_error("--supervisor is beside, parent or auto, not '" + value + "'");
+        }
+      } else if (takes("--fail-on")) {
+        if (value == "denial") {
+          out.fail_on_denial = true;
+        } else if (value == "would-deny") {
+          out.fail_on_would_deny = true;
+        } else {
+          return usage_error("--fail-on is denial or would-deny, not '" + value + "'");
+        }
+      } else {
+        return usage_error("unknown option '" + arg + "'");
+      }
+    }
+  } catch (const std::invalid_argument& error) {
+    return usage_error(error.what());
+  }
+  out.command.assign(args.begin() + static_cast<std::ptrdiff_t>(i), args.end());
+  return 0;
+}
+
+std::string environment_or(const char* name, const std::string& otherwise) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : otherwise;
+}
+
+std::string home() { return environment_or("HOME", "/"); }
+
+std::string state_dir() {
+  return environment_or("SECBOX_STATE_DIR",
+                        environment_or("XDG_STATE_HOME", home() + "/.local/state") + "/secbox");
+}
+
+std::string absolute(const std::string& path) {
+  std::string result = "/";
+  if (!path.starts_with('/')) {
+    std::error_code error;
+    result = std::filesystem::current_path(error).string();
+    if (error) result = "/";
+  }
+  sys::append_folded(result, path);
+  return result;
+}
+
+// The canonical name of an existing object, or "".
+std::string canonical(const std::string& path) {
+  std::array<char, PATH_MAX> buffer{};
+  return ::realpath(path.c_str(), buffer.data()) != nullptr ? std::string(buffer.data()) : std::string();
+}
+
+std::string random_id() {
+  std::array<unsigned char, 8> bytes{};
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) std::abort();
+  std::string text;
+  for (const unsigned char byte : bytes) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
+// A pattern that matches exactly this path: wildcards in a file's own name mean themselves.
+std::string literal_pattern(const std::string& path) {
+  std::string pattern;
+  for (const char c : path) {
+    if (c == '*' || c == '?' || c == '[') {
+      pattern += '[';
+      pattern += c;
+      pattern += ']';
+    } else {
+      pattern += c;
+    }
+  }
+  return pattern;
+}
+
+void add_spellings(checker::Rule& rule, const std::string& path) {
+  const std::string written = absolute(path);
+  rule.paths.push_back(literal_pattern(written));
+  if (const std::string real = canonical(path); !real.empty() && real != written)
+    rule.paths.push_back(literal_pattern(real));
+}
+
+// Finds the program as execvp(3) would. 0, or 126 / 127 after a message.
+int find_program(const std::string& name, std::string& out) {
+  const auto check = [](const std::string& path) {
+    struct stat st{};
+    if (::stat(path.c_str(), &st) != 0) return errno;
+    if (!S_ISREG(st.st_mode)) return EACCES;
+    return ::access(path.c_str(), X_OK) == 0 ? 0 : errno;
+  };
+  int worst = ENOENT;
+  if (name.find('/') != std::string::npos) {
+    worst = check(name);
+    out = name;
+  } else {
+    const std::string path = environment_or("PATH", "/usr/local/bin:/usr/bin:/bin");
+    std::size_t at = 0;
+    while (worst != 0 && at <= path.size()) {
+      const std::size_t end = std::min(path.find(':', at), path.size());
+      const std::string dir = end == at ? "." : path.substr(at, end - at);
+      const int error = check(dir + "/" + name);
+      if (error == 0) {
+        worst = 0;
+        out = dir + "/" + name;
+      } else if (error == EACCES) {
+        worst = EACCES;
+      }
+      at = end + 1;
+    }
+  }
+  if (worst == 0) return 0;
+  if (worst == ENOENT || worst == ENOTDIR) {
+    std::fprintf(stderr, "secbox: command not found: %s\n", name.c_str());
+    return kExitNotFound;
+  }
+  std::fprintf(stderr, "secbox: cannot execute %s: %s\n", name.c_str(), std::strerror(worst));
+  return kExitNotExecutable;
+}
+
+// The shim beside this program: <prefix>/bin/secbox -> <prefix>/lib[/<arch>]/libsecbox-preload.so. "" where
+// it is missing.
+std::string find_shim() {
+  const std::filesystem::path self = canonical("/proc/self/exe");
+  if (self.empty()) return {};
+  const std::filesystem::path prefix = self.parent_path().parent_path();
+  for (const char* dir : {"lib", SECBOX_LIBDIR}) {
+    std::string path = (prefix / dir / "libsecbox-preload.so").string();
+    if (::access(path.c_str(), R_OK) == 0) return path;
+  }
+  return {};
+}
+
+std::string find_manifest(const std::string& dir) {
+  for (const char* name : {"secbox.json", "secbox.jsonc", "secbox.yaml", "secbox.yml", "secbox.toml"}) {
+    std::string path = dir + "/" + name;
+    if (::access(path.c_str(), F_OK) == 0) return path;
+  }
+  return {};
+}
+
+std::string make_tmp_dir() {
+  for (const std::string& base :
+       {environment_or("XDG_RUNTIME_DIR", ""), environment_or("TMPDIR", ""), std::string("/tmp")}) {
+    if (base.empty()) continue;
+    std::string name = base + "/secbox-XXXXXX";
+    if (::mkdtemp(name.data()) != nullptr) return canonical(name);
+  }
+  return {};
+}
+
+// Removes the private directory on every way out that does not hand it to a session.
+struct TmpDirGuard {
+  std::string path;
+  ~TmpDirGuard() {
+    if (!path.empty()) (void)::rmdir(path.c_str());
+  }
+};
+
+// Rules that no manifest can widen, and those that follow from the command line itself.
+void add_built_in_rules(const Options& options, session::SessionPlan& plan) {
+  using checker::Effect;
+  using checker::Layer;
+  using checker::Verb;
+
+  checker::Rule command;
+  command.id = "command";
+  command.effect = Effect::Allow;
+  command.layer = Layer::Flag;
+  command.verbs = Verb::ExecRun;
+  command.source.text = "the command that was asked for";
+  add_spellings(command, plan.program);
+  checker::Rule sealed = command;
+  sealed.id = "implied:command-sealed";
+  sealed.effect = Effect::Deny;
+  sealed.layer = Layer::Implied;
+  sealed.verbs = Verb::FileWrite | Verb::FileCreate | Verb::FileDelete;
+  sealed.source.text = "what may run may not be changed";
+  plan.rules.push_back(std::move(command));
+  plan.rules.push_back(std::move(sealed));
+
+  if (!plan.shim.empty()) {
+    checker::Rule shim;
+    shim.id = "implied:shim";
+    shim.effect = Effect::Allow;
+    shim.layer = Layer::Implied;
+    shim.verbs = Verb::FileRead | Verb::FileLoad;
+    shim.source.text = "the preload shim";
+    add_spellings(shim, plan.shim);
+    plan.rules.push_back(std::move(shim));
+  }
+
+  checker::Rule state;
+  state.id = "protected:state";
+  state.effect = Effect::Deny;
+  state.layer = Layer::Protected;
+  state.verbs = Verb::FileWrite | Verb::FileCreate | Verb::FileDelete;
+  state.source.text = "secbox's own state, log, manifest and programs";
+  const auto subtree = [&](const std::string& path) {
+    if (path.empty() || path == "/") return;
+    state.paths.push_back(literal_pattern(path) + "/**");
+  };
+  for (const std::string& dir : {state_dir(), std::string("/etc/secbox"),
+                                 environment_or("XDG_CONFIG_HOME", home() + "/.config") + "/secbox"}) {
+    subtree(absolute(dir));
+    subtree(canonical(dir));
+  }
+  for (const std::string& file :
+       {options.manifest, plan.audit_path, plan.status_file, plan.shim, std::string("/proc/self/exe")}) {
+    if (file.empty() || file.starts_with("fd:")) continue;
+    if (file != "/proc/self/exe") {
+      add_spellings(state, file);
+    } else if (const std::string self = canonical(file); !self.empty()) {
+      state.paths.push_back(literal_pattern(self));
+    }
+  }
+  plan.rules.push_back(std::move(state));
+}
+
+}  // namespace
+
+int verb_run(const Args& args) {
+  Options options;
+  options.mode = environment_or("SECBOX_MODE", "enforce");
+  if (const int code = parse(args, options); code != 0) return code;
+  if (options.help) {
+    std::fputs(kHelp, stdout);
+    return 0;
+  }
+  if (options.mode != "enforce" && options.mode != "audit") {
+    return usage_error("--mode is enforce or audit, not '" + options.mode + "'");
+  }
+  if (!options.manifest.empty() && !options.plugin_dir.empty())
+    return usage_error("--manifest and --plugin-dir exclude each other");
+  if (!options.plugin_dir.empty()) {
+    options.manifest = find_manifest(options.plugin_dir);
+    if (options.manifest.empty())
+      return usage_error("no secbox.json, secbox.yaml or secbox.toml in " + options.plugin_dir);
+  }
+  if (options.manifest.empty()) {
+    return usage_error(
+        "no manifest: name one with -m FILE (nothing runs without permissions that somebody approved)");
+  }
+
+  manifest::Loaded loaded = manifest::load_manifest_file(options.manifest);
+  if (!loaded.manifest) {
+    print_diagnostics(loaded.diagnostics);
+    return kExitInvalid;
+  }
+  const manifest::Manifest& manifest = *loaded.manifest;
+  if (options.command.empty()) options.command = manifest.entry_point;
+  if (options.command.empty()) return usage_error("no command: put it behind --");
+
+  session::SessionPlan plan;
+  plan.mode = options.mode == "audit" ? broker::Mode::Audit : broker::Mode::Enforce;
+  plan.id = random_id();
+  plan.plugin = !manifest.name.empty() ? manifest.name : !manifest.id.empty() ? manifest.id : "plugin";
+  plan.version = manifest.version;
+  plan.manifest_path = options.manifest;
+  plan.argv = options.command;
+  plan.quiet = options.quiet;
+  plan.status_file = options.status_file;
+  plan.status_fd = options.status_fd;
+  plan.fail_on_denial = options.fail_on_denial;
+  plan.fail_on_would_deny = options.fail_on_would_deny;
+  plan.shim = options.shim ? find_shim() : std::string();
+  if (!options.plugin_dir.empty() && !manifest.required.empty()) {
+    const bool approved =
+        std::any_of(options.allow_plugin.begin(), options.allow_plugin.end(), [&](const std::string& name) {
+          return name == manifest.id || name == manifest.name ||
+                 name == manifest.id + "@" + manifest.version ||
+                 name == manifest.name + "@" + manifest.version;
+        });
+    if (!approved) {
+      std::fprintf(stderr, "secbox: %s %s was not started: nobody has approved what it requires:\n",
+                   plan.plugin.c_str(), plan.version.c_str());
+      for (const auto& entry : manifest.required) std::fprintf(stderr, "  %s\n", entry.use.c_str());
+      std::fprintf(stderr, "hint: after reading them, run again with --allow-plugin %s\n",
+                   plan.plugin.c_str());
+      return kExitRefused;
+    }
+  }
+  if (const int code = find_program(options.command.front(), plan.program); code != 0) return code;
+
+  TmpDirGuard tmp{make_tmp_dir()};
+  if (tmp.path.empty()) {
+    std::fprintf(stderr, "secbox: cannot make a private temporary directory: %s\n", std::strerror(errno));
+    return kExitFailed;
+  }
+  plan.tmp_dir = tmp.path;
+
+  manifest::CompileOptions compile;
+  compile.variables.home = home();
+  compile.variables.cwd = absolute(".");
+  compile.variables.tmp = tmp.path;
+  compile.variables.plugin_dir = absolute(std::filesystem::path(options.manifest).parent_path().string());
+  compile.variables.plugin_data = environment_or("XDG_DATA_HOME", home() + "/.local/share") + "/secbox/" +
+                                  (manifest.id.empty() ? plan.plugin : manifest.id);
+  compile.allow = options.allow;
+  compile.deny = options.deny;
+  plan.rules = manifest::compile(manifest, compile, loaded.diagnostics);
+  if (loaded.diagnostics.has_errors()) {
+    print_diagnostics(loaded.diagnostics);
+    return kExitInvalid;
+  }
+
+  const std::string audit = options.audit ? *options.audit : environment_or("SECBOX_AUDIT", "");
+  plan.audit_path = audit == "none"  ? ""
+                    : !audit.empty() ? audit
+                                     : audit::default_log_path(state_dir(), plan.id);
+  plan.manifest_digest = "sha256:" + sha256_hex(loaded.text);
+  add_built_in_rules(options, plan);
+  auto ruleset = checker::Ruleset::make(plan.rules);
+  if (!ruleset) {
+    std::fprintf(stderr, "secbox: %s\n", ruleset.error().text().c_str());
+    return kExitInvalid;
+  }
+  plan.rules_digest = "sha256:" + sha256_hex(ruleset->canonical_text());
+  if (options.dry_run) {
+    std::fputs(ruleset->canonical_text().c_str(), stdout);
+    return 0;
+  }
+
+  const bool own_codes =
+      plan.fail_on_denial || plan.fail_on_would_deny || !plan.status_file.empty() || plan.status_fd >= 0;
+  plan.shape = options.supervisor == "parent" || own_codes ||
+                       (options.supervisor == "auto" && !session::can_supervise_from_beside())
+                   ? session::Shape::Parent
+                   : session::Shape::Beside;
+  const int code = session::run_session(std::move(plan));
+  return code;
+}
+
+}  // namespace secbox::cli
