@@ -120,8 +120,9 @@ class BoxTest(unittest.TestCase):
         return self.write(name or f"manifest-{self._count}.json", json.dumps(body), 0o644)
 
     def command(self, permissions, argv, args=(), log=None, **members):
-        return [BIN, "run", "-m", self.manifest(permissions, **members), "--audit", log or self.path("audit.ndjson"),
-                *args, "--", *argv]
+        self._count += 1
+        return [BIN, "run", "-m", self.manifest(permissions, **members), "--audit",
+                log or self.path(f"audit-{self._count}.ndjson"), *args, "--", *argv]
 
     def run_box(self, permissions, argv, args=(), uid=None, timeout=120, members=None, **options):
         """Runs `argv` under secbox. Options are those of subprocess.run."""
@@ -144,9 +145,13 @@ class BoxTest(unittest.TestCase):
         return Result(done.returncode, done.stdout, done.stderr, "")
 
     def each_user(self):
+        """The uids of users(), one after the other; a failure names the one it happened under."""
         for uid in users():
-            with self.subTest(uid=os.geteuid() if uid is None else uid):
-                yield uid
+            self.where = f"uid {os.geteuid() if uid is None else uid}"
+            yield uid
+
+    def _formatMessage(self, msg, standardMsg):
+        return super()._formatMessage(f"{msg or ''} [{getattr(self, 'where', '')}]", standardMsg)
 
 
 def main():

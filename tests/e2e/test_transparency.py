@@ -22,8 +22,8 @@ class Transparency(sbx.BoxTest):
     def shapes(self):
         for uid in self.each_user():
             for shape in SHAPES:
-                with self.subTest(shape=shape):
-                    yield shape, uid
+                self.where += f", {shape}"
+                yield shape, uid
 
     def test_exit_status_passes_through(self):
         for shape, uid in self.shapes():
@@ -177,6 +177,7 @@ class Transparency(sbx.BoxTest):
 
     def on_terminal(self, argv, talk, uid=None):
         """Runs argv as the session leader of a new pseudo-terminal; `talk(master)` plays the person."""
+        self.unread = b""
         pid, master = pty.fork()
         if pid == 0:
             try:
@@ -206,7 +207,8 @@ class Transparency(sbx.BoxTest):
         self.fail("the command did not end")
 
     def read_until(self, master, text, seconds=20):
-        seen = b""
+        # What came behind `text` in one piece with it is kept for the next look.
+        seen, self.unread = self.unread, b""
         until = time.monotonic() + seconds
         while text not in seen:
             ready, _, _ = select.select([master], [], [], max(0.0, until - time.monotonic()))
@@ -216,7 +218,9 @@ class Transparency(sbx.BoxTest):
                 seen += os.read(master, 4096)
             except OSError:
                 self.fail(f"waited for {text!r}, saw {seen!r}")
-        return seen
+        end = seen.index(text) + len(text)
+        self.unread = seen[end:]
+        return seen[:end]
 
     def test_interrupt_from_the_terminal(self):
         script = "trap 'echo interrupted; exit 33' INT; echo ready; while :; do sleep 0.05; done"
