@@ -205,7 +205,6 @@ Action handle_sendmmsg(Call&);
 Action handle_process_target(Call&);
 Action handle_map_exec(Call&);
 Action handle_prctl(Call&);
-Action handle_personality(Call&);
 Action handle_cred_change(Call&);
 Action handle_exit_group(Call&);
 Action handle_refused(Call&);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "supervisor/base/errno_name.h"
+#include "supervisor/broker/argument_rules.h"
 #include "supervisor/broker/blocking.h"
 
 namespace secbox::broker {
@@ -77,8 +78,6 @@ HandlerFunction handler_of(Handler handler) {
       return handle_map_exec;
     case Handler::Prctl:
       return handle_prctl;
-    case Handler::Personality:
-      return handle_personality;
     case Handler::CredChange:
       return handle_cred_change;
     case Handler::ExitGroup:
@@ -141,7 +140,7 @@ void Pipeline::receive_loop() {
 }
 
 void Pipeline::handle(const sys::Notification& notification, bool on_worker) {
-  const SyscallRow* row = find_syscall(notification.number);
+  const SyscallRow* row = row_of_call(notification.number, notification.args);
   Call call(services_, notification, row != nullptr ? *row : kUnknownRow, on_worker);
   // A caller that has no number here cannot be looked at: refuse.
   Action action = notification.tid.value == 0 ? call.refuse(EPERM, "the caller is not visible from here")

@@ -198,17 +198,6 @@ Action handle_prctl(Call& call) {
   return ReplyValue{0};
 }
 
-// 0xffffffff asks, 0 is the default; any other changes how programs are loaded (READ_IMPLIES_EXEC, no
-// randomisation).
-Action handle_personality(Call& call) {
-  const auto persona = static_cast<std::uint32_t>(call.arg(0));
-  if (persona == 0 || persona == 0xffffffff) return Continue{ContinueSafety::RegisterOnly};
-  call.record().event = "violation";
-  call.record().target.name = call.row().name;
-  if (call.forbid("refused:syscall", call.row().note, EPERM)) return Continue{ContinueSafety::RegisterOnly};
-  return call.denied();
-}
-
 // mmap(PROT_EXEC) of a file. Memory may always be made executable, so what a lost race (the descriptor
 // exchanged after this look) reaches is the content of a file that the plugin may read anyway.
 Action handle_map_exec(Call& call) {

@@ -14,8 +14,8 @@ enum class CallClass : std::uint8_t {
   Mediate,  // notified; `handler` decides
   Refuse,   // notified, recorded and answered with `deny_errno`; in audit mode recorded and let through
   Absent,   // answered with `deny_errno` by BPF alone, silently: the caller is expected to fall back (clone3)
-  Argument,  // BPF looks at register arguments first, see filter.cpp: what they do not settle goes the way of
-             // `handler`
+  Argument,  // BPF looks at register arguments first, see argument_rules.h: what they do not settle goes the
+             // way of `handler`
 };
 
 enum class Handler : std::uint8_t {
@@ -50,8 +50,7 @@ enum class Handler : std::uint8_t {
   Sendmmsg,
   ProcessTarget,  // signals, priorities, limits, affinity of a process named by number
   MapExec,        // mmap with PROT_EXEC of a file
-  Prctl,         // the shim announces itself (a private option), or a refused option
-  Personality,
+  Prctl,          // the shim announces itself (a private option)
   CredChange,     // setuid family, capset, setgroups: noted, so that later calls act with the thread's own
                   // identity
   ExitGroup,      // the session ends before the host sees the first process go
@@ -65,7 +64,7 @@ struct SyscallRow {
   CallClass call_class;
   Handler handler;
   std::string_view operation;  // what the record calls it: "open", "unlink", "connect", "mount", ...
-  int deny_errno;              // for Refuse, Absent and the refused arguments of Argument
+  int deny_errno;              // for Refuse and Absent; refused arguments have their own
   std::string_view note;       // reason, and the honest limitation
 };
 

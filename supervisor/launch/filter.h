@@ -1,9 +1,9 @@
-// The seccomp program of a session. It is made from the syscall table with libseccomp when secbox is built
-// (filter_build.cpp) and only picked here; launch loads it with raw seccomp(2).
+// The seccomp program of a session, assembled from the syscall table; launch loads it with raw seccomp(2).
 //
-// Answers: allow, hold for the supervisor, or (class Absent) an errno. Any other architecture, and x32, is
-// killed; a number that the table does not know is held, and the broker answers ENOSYS with a record. Nothing
-// is refused by BPF alone that should be recorded, so the program is the same in audit mode.
+// Answers: allow, hold for the supervisor, or (class Absent, verdict Answer) an errno. Any other
+// architecture, and x32, is killed; a number that the table does not know is held, and the broker answers
+// ENOSYS with a record. Nothing is refused by BPF alone that should be recorded, so the program is the same
+// in audit mode.
 #pragma once
 
 #include <linux/filter.h>
@@ -17,6 +17,7 @@ struct FilterOptions {
   bool can_read_undumpable = false;
 };
 
+// Lives as long as the process. Equal options, equal bytes.
 [[nodiscard]] std::span<const sock_filter> filter_program(const FilterOptions& options);
 
 }  // namespace secbox::launch
