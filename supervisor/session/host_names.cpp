@@ -10,6 +10,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "supervisor/session/session.h"
+
 namespace secbox::session {
 
 namespace {

@@ -35,8 +35,4 @@ class HostNames {
   std::vector<std::shared_ptr<const checker::Ruleset>> generations_;
 };
 
-// A rule for the name servers of resolv.conf, where `rules` grants any host by name: without it no name could
-// be used.
-[[nodiscard]] std::vector<checker::Rule> resolver_rules(const std::vector<checker::Rule>& rules);
-
 }  // namespace secbox::session

@@ -15,7 +15,6 @@
 #include "supervisor/launch/filter.h"
 #include "supervisor/launch/floor.h"
 #include "supervisor/launch/plugin_process.h"
-#include "supervisor/session/host_names.h"
 #include "supervisor/session/supervisor.h"
 #include "supervisor/sys/landlock.h"
 
@@ -37,20 +36,13 @@ int report(const Error& error) {
 struct Prepared {
   launch::PluginPlan plugin;
   launch::Environment environment;
-  std::shared_ptr<const checker::Ruleset> rules;
   launch::Handoff* handoff = nullptr;
 };
 
 Result<Prepared> make_plans(SessionPlan& plan) {
   Prepared prepared;
-  for (checker::Rule& rule : resolver_rules(plan.rules)) plan.rules.push_back(std::move(rule));
-  auto ruleset = checker::Ruleset::make(std::move(plan.rules));
-  if (!ruleset) return std::unexpected(ruleset.error());
-  prepared.rules = std::make_shared<const checker::Ruleset>(std::move(*ruleset));
-  plan.rules.clear();
-
   const bool audit_mode = plan.mode == broker::Mode::Audit;
-  prepared.environment = launch::filter_environment(environ, *prepared.rules, audit_mode);
+  prepared.environment = launch::filter_environment(environ, *plan.rules, audit_mode);
   launch::Environment& environment = prepared.environment;
   launch::set_variable(environment, "SECBOX", "1");
   launch::set_variable(environment, "SECBOX_SESSION", plan.id);
@@ -72,7 +64,7 @@ Result<Prepared> make_plans(SessionPlan& plan) {
   if (plugin.with_floor && plugin.landlock_abi == 0) {
     return failure("this kernel has no Landlock, the floor under every decision (see secbox doctor)");
   }
-  plugin.floor = launch::compile_floor(*prepared.rules);
+  plugin.floor = launch::compile_floor(*plan.rules);
   auto handoff = launch::Handoff::make();
   if (!handoff) return std::unexpected(handoff.error());
   prepared.handoff = *handoff;
@@ -81,7 +73,7 @@ Result<Prepared> make_plans(SessionPlan& plan) {
 
 // Body of the supervisor's own process in Shape::Beside. Never returns.
 [[noreturn]] void supervise_beside(SessionPlan plan, Prepared prepared, pid_t plugin) {
-  auto supervisor = Supervisor::prepare(plan, prepared.rules, prepared.plugin.mark, prepared.environment);
+  auto supervisor = Supervisor::prepare(plan, plan.rules, prepared.plugin.mark, prepared.environment);
   if (!supervisor) {
     prepared.handoff->fail(launch::Stage::SupervisorFailed, supervisor.error().text().c_str());
     ::_exit(kExitFailed);
@@ -140,7 +132,7 @@ int run_as_parent(SessionPlan& plan, Prepared& prepared) {
     (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     ::_exit(launch::become_plugin(prepared.plugin, *prepared.handoff));
   }
-  auto supervisor = Supervisor::prepare(plan, prepared.rules, prepared.plugin.mark, prepared.environment);
+  auto supervisor = Supervisor::prepare(plan, plan.rules, prepared.plugin.mark, prepared.environment);
   if (!supervisor) {
     prepared.handoff->fail(launch::Stage::SupervisorFailed, supervisor.error().text().c_str());
     int status = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,7 +28,7 @@ struct SessionPlan {
   std::string plugin, version;  // from the manifest
   std::string manifest_path;    // as the operator named it; for messages
   std::string manifest_digest, rules_digest;
-  std::vector<checker::Rule> rules;  // everything: presets, manifest, flags, implied, protected
+  std::shared_ptr<const checker::Ruleset> rules;  // everything: presets, manifest, flags, implied, protected
 
   std::string program;  // absolute path of the command
   std::vector<std::string> argv;
@@ -41,6 +42,9 @@ struct SessionPlan {
   bool fail_on_would_deny = false;
   bool quiet = false;  // no denial lines on stderr
 };
+
+// What a grant by host name needs besides: the name servers of resolv.conf. Empty where no rule names a host.
+[[nodiscard]] std::vector<checker::Rule> resolver_rules(const std::vector<checker::Rule>& rules);
 
 // True where a supervisor that is no ancestor may look into the plugin (Yama, CAP_SYS_PTRACE).
 [[nodiscard]] bool can_supervise_from_beside();

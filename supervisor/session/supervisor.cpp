@@ -393,7 +393,6 @@ void Supervisor::finish(std::optional<int> wait_status) {
   record.duration_ns = now_ns() - started_ns_;
   record.extra = extra;
   if (!sink_->write(record)) audit_failed_ = true;
-  (void)sink_->sync();
   print_denials();
   if (!plan_.quiet) stderr_.print(reporter_->footer());
   std::error_code ignored;

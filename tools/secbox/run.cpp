@@ -295,7 +295,8 @@ struct TmpDirGuard {
 };
 
 // Rules that no manifest can widen, and those that follow from the command line itself.
-void add_built_in_rules(const Options& options, session::SessionPlan& plan) {
+void add_built_in_rules(const Options& options, const session::SessionPlan& plan,
+                        std::vector<checker::Rule>& rules) {
   using checker::Effect;
   using checker::Layer;
   using checker::Verb;
@@ -313,8 +314,8 @@ void add_built_in_rules(const Options& options, session::SessionPlan& plan) {
   sealed.layer = Layer::Implied;
   sealed.verbs = Verb::FileWrite | Verb::FileCreate | Verb::FileDelete;
   sealed.source.text = "what may run may not be changed";
-  plan.rules.push_back(std::move(command));
-  plan.rules.push_back(std::move(sealed));
+  rules.push_back(std::move(command));
+  rules.push_back(std::move(sealed));
 
   if (!plan.shim.empty()) {
     checker::Rule shim;
@@ -324,7 +325,7 @@ void add_built_in_rules(const Options& options, session::SessionPlan& plan) {
     shim.verbs = Verb::FileRead | Verb::FileLoad;
     shim.source.text = "the preload shim";
     add_spellings(shim, plan.shim);
-    plan.rules.push_back(std::move(shim));
+    rules.push_back(std::move(shim));
   }
 
   checker::Rule state;
@@ -351,7 +352,7 @@ void add_built_in_rules(const Options& options, session::SessionPlan& plan) {
       state.paths.push_back(literal_pattern(self));
     }
   }
-  plan.rules.push_back(std::move(state));
+  rules.push_back(std::move(state));
 }
 
 }  // namespace
@@ -435,7 +436,7 @@ int verb_run(const Args& args) {
                                   (manifest.id.empty() ? plan.plugin : manifest.id);
   compile.allow = options.allow;
   compile.deny = options.deny;
-  plan.rules = manifest::compile(manifest, compile, loaded.diagnostics);
+  std::vector<checker::Rule> rules = manifest::compile(manifest, compile, loaded.diagnostics);
   if (loaded.diagnostics.has_errors()) {
     print_diagnostics(loaded.diagnostics);
     return kExitInvalid;
@@ -446,8 +447,9 @@ int verb_run(const Args& args) {
                     : !audit.empty() ? audit
                                      : audit::default_log_path(state_dir(), plan.id);
   plan.manifest_digest = "sha256:" + sha256_hex(loaded.text);
-  add_built_in_rules(options, plan);
-  auto ruleset = checker::Ruleset::make(plan.rules);
+  add_built_in_rules(options, plan, rules);
+  for (checker::Rule& rule : session::resolver_rules(rules)) rules.push_back(std::move(rule));
+  auto ruleset = checker::Ruleset::make(std::move(rules));
   if (!ruleset) {
     std::fprintf(stderr, "secbox: %s\n", ruleset.error().text().c_str());
     return kExitInvalid;
@@ -457,6 +459,8 @@ int verb_run(const Args& args) {
     std::fputs(ruleset->canonical_text().c_str(), stdout);
     return 0;
   }
+
+  plan.rules = std::make_shared<const checker::Ruleset>(std::move(*ruleset));
 
   const bool own_codes =
       plan.fail_on_denial || plan.fail_on_would_deny || !plan.status_file.empty() || plan.status_fd >= 0;
