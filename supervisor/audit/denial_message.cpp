@@ -243,7 +243,7 @@ std::string DenialReporter::report(const Record& record, std::uint64_t seq) {
     text += "none; no permission covers this system call";
   } else if (code == "SBX-D103") {
     text += "none; no grant reaches this";
-  } else if (code == "SBX-D102") {
+  } else if (code == "SBX-D102" && record.rule) {
     const std::string place = place_of(*record.rule);
     text += "a grant does not override a deny; change the rule";
     if (!place.empty()) text += " in " + place;
