@@ -134,10 +134,11 @@ class PathResolver::Walk {
     UniqueFd object(fd >= 0 ? fd : -1);
     if (fd < 0) return -fd;
     if (::fstat(object.get(), &out_.st) != 0) return errno;
-    if (S_ISLNK(out_.st.st_mode) && (query_.last == LastLink::Follow || slash_after)) {
+    if (S_ISLNK(out_.st.st_mode) &&
+        (query_.last == LastLink::Follow || (slash_after && query_.last == LastLink::Keep))) {
       return follow(component, object, out_.st, true);
     }
-    if (slash_after && !S_ISDIR(out_.st.st_mode)) return ENOTDIR;
+    if (slash_after && query_.last != LastLink::Entry && !S_ISDIR(out_.st.st_mode)) return ENOTDIR;
     out_.object = std::move(object);
     return finish_with_parent(component);
   }
@@ -333,7 +334,7 @@ int PathResolver::resolve(const PathQuery& query, PinnedPath& out) const {
     // procfs may have gone through our "self" and is refused.
     const std::string path(query.path);
     int dir = base.valid() ? base.get() : AT_FDCWD;
-    const std::uint64_t flags = O_PATH | (query.last == LastLink::Keep ? O_NOFOLLOW : 0);
+    const std::uint64_t flags = O_PATH | (query.last == LastLink::Follow ? 0 : O_NOFOLLOW);
     const int fd = open_beneath(dir, path.c_str(), flags, query.resolve & ~std::uint64_t{RESOLVE_CACHED});
     if (fd >= 0) {
       out.object.reset(fd);

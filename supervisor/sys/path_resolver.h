@@ -16,7 +16,9 @@
 
 namespace secbox::sys {
 
-enum class LastLink : std::uint8_t { Follow, Keep };
+// Entry: the directory entry itself, as for unlink, rename and mkdir: a link is not followed even with a
+// slash behind it.
+enum class LastLink : std::uint8_t { Follow, Keep, Entry };
 
 // A resolved path. Exactly one of these holds: the object exists (`object` valid), or only its parent does.
 struct PinnedPath {
