@@ -250,6 +250,23 @@ void Call::grant(std::string_view rule_id, std::string_view reason) {
   record_.verdict = audit::Verdict::Allow;
 }
 
+bool Call::is_own_program(VerbSet verbs, const sys::PinnedPath& path) {
+  if (!(Verb::FileRead | Verb::FileLoad).contains(verbs) || !S_ISREG(path.st.st_mode)) return false;
+  const Decision decision =
+      probe({.verbs = verbs, .as_written = path.as_written, .resolved = path.resolved, .endpoint = {}});
+  if (decision.allowed() || decision.reason() != Reason::NoGrant) return false;
+  const sys::ThreadFacts* facts = nullptr;
+  struct stat st{};
+  if (thread_facts(facts) != 0) return false;
+  const auto image = services_.proc.open_exe(ProcessId{facts->tgid});
+  if (!image || ::fstat(image->get(), &st) != 0 || st.st_dev != path.st.st_dev || st.st_ino != path.st.st_ino)
+    return false;
+  note_path(path, false);
+  fill_permission(verbs);
+  grant("implied:own-program", "the program that the caller runs");
+  return true;
+}
+
 Action Call::refuse(int err, std::string_view why) {
   record_.rule =
       audit::RuleRef{.id = "failed-closed", .layer = "protected", .file = {}, .line = 0, .text = {}};

@@ -105,6 +105,9 @@ class Call {
   [[nodiscard]] checker::Decision probe(const checker::AccessView& view) const;
   // A denial by a built-in rule ("protected:block-device"). True = go on (auditing).
   [[nodiscard]] bool forbid(std::string_view rule_id, std::string_view reason, int err);
+  // True where nothing says anything about reading or mapping this file, and it is the very program that the
+  // caller runs: its bytes are in the caller's memory already. Then it is granted, and noted.
+  [[nodiscard]] bool is_own_program(checker::VerbSet verbs, const sys::PinnedPath& path);
   // A grant by a built-in rule ("implied:held-descriptor").
   void grant(std::string_view rule_id, std::string_view reason);
 

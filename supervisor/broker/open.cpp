@@ -167,7 +167,7 @@ Action open_existing(Call& call, const OpenRequest& request, PinnedPath& path) {
     call.record().dev = path.st.st_dev;
     call.record().ino = path.st.st_ino;
     call.grant("implied:held-descriptor", "the plugin holds this object with the same access already");
-  } else {
+  } else if (!call.is_own_program(verbs_for_existing(request, directory), path)) {
     if (!call.permit(verbs_for_existing(request, directory), path)) return call.denied();
     if (S_ISBLK(path.st.st_mode) &&
         !call.forbid("protected:block-device", "a disk below the file system", EACCES)) {

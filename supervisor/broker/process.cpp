@@ -215,7 +215,7 @@ Action handle_map_exec(Call& call) {
     call.grant("implied:anonymous-memory", "executable memory of the plugin's own");
     return Continue{ContinueSafety::HandleOnly};
   }
-  if (!call.permit(Verb::FileLoad, path)) return call.denied();
+  if (!call.is_own_program(Verb::FileLoad, path) && !call.permit(Verb::FileLoad, path)) return call.denied();
   return Continue{ContinueSafety::HandleOnly};
 }
 
