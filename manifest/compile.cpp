@@ -30,6 +30,18 @@ constexpr std::array kSecretNames{"AWS_*",        "AZURE_*",      "GOOGLE_APPLIC
                                   "DATABASE_URL", "*_DSN",        "NETRC"};
 
 bool has_wildcard(std::string_view pattern) { return pattern.find_first_of("*?[") != std::string_view::npos; }
+// What a link leads to is a name: its own wildcards mean themselves.
+std::string literal(std::string_view path) {
+  std::string pattern;
+  for (const char c : path) {
+    if (c == '*' || c == '?' || c == '[') {
+      pattern += {'[', c, ']'};
+    } else {
+      pattern += c;
+    }
+  }
+  return pattern;
+}
 bool is_everything(std::string_view pattern) {
   return pattern == "/**" || pattern == "**/**" || pattern == "**/*";
 }
@@ -185,6 +197,10 @@ class Compiler {
         has_wildcard(rule.paths.front())) {
       rule.except_paths.insert(rule.except_paths.end(), kSecretNames.begin(), kSecretNames.end());
     }
+    if (const auto valid = checker::Ruleset::make({rule}); !valid) {
+      problem(entry, Severity::Error, "SBX-V129", valid.error().message, "a literal '[' is written [[]");
+      return;
+    }
     rules_.push_back(std::move(rule));
   }
 
@@ -227,7 +243,7 @@ class Compiler {
                                         "name the place itself: " + resolved.path});
           } else {
             const std::string rest = prefix == "/" ? pattern : pattern.substr(prefix.size());
-            push_unique(patterns, (resolved.path == "/" ? "" : resolved.path) + rest);
+            push_unique(patterns, (resolved.path == "/" ? "" : literal(resolved.path)) + rest);
           }
         }
       }
