@@ -32,31 +32,50 @@ BlockingCalls::~BlockingCalls() {
     std::unique_lock lock(mutex_);
     stopping_ = true;
     changed_.notify_all();
+    queued_.notify_all();
     changed_.wait(lock, [&] { return workers_ == 0; });
   }
   if (watcher_.joinable()) watcher_.join();
 }
 
 bool BlockingCalls::start(std::function<void()> job) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (stopping_ || workers_ >= kMaxWorkers) return false;
-    ++workers_;
+  const std::lock_guard lock(mutex_);
+  if (stopping_) return false;
+  if (idle_ > jobs_.size()) {
+    jobs_.push_back(std::move(job));
+    queued_.notify_one();
+    return true;
   }
+  if (workers_ >= kMaxWorkers) return false;
   try {
-    std::thread([this, job = std::move(job)] {
-      prepare_thread();
-      job();
-      const std::lock_guard lock(mutex_);
-      --workers_;
-      changed_.notify_all();
-    }).detach();
+    std::thread([this] { work(); }).detach();
   } catch (const std::system_error&) {
-    const std::lock_guard lock(mutex_);
-    --workers_;
     return false;
   }
+  ++workers_;
+  jobs_.push_back(std::move(job));
   return true;
+}
+
+void BlockingCalls::work() {
+  prepare_thread();
+  std::unique_lock lock(mutex_);
+  while (true) {
+    if (jobs_.empty()) {
+      if (stopping_ || idle_ >= kMaxIdle) break;
+      ++idle_;
+      queued_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+      --idle_;
+      continue;
+    }
+    const std::function<void()> job = std::move(jobs_.front());
+    jobs_.pop_front();
+    lock.unlock();
+    job();
+    lock.lock();
+  }
+  --workers_;
+  changed_.notify_all();
 }
 
 std::shared_ptr<Blocker> BlockingCalls::enter(std::uint64_t id, ThreadId tid) {

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -30,6 +31,8 @@ struct Blocker {
 class BlockingCalls {
  public:
   static constexpr std::size_t kMaxWorkers = 512;
+  static constexpr std::size_t kMaxIdle =
+      4;  // workers that stay for the next call: a thread costs 50 us to make
   static constexpr int kWakeSignal =
       60;  // a real-time signal with a handler that does nothing: interrupts a system call
 
@@ -48,13 +51,17 @@ class BlockingCalls {
 
  private:
   void watch();
+  void work();
 
   sys::NotifyChannel& channel_;
   const sys::Procfs& proc_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::shared_ptr<Blocker>> blockers_;
+  std::condition_variable queued_;
+  std::deque<std::function<void()>> jobs_;
   std::size_t workers_ = 0;
+  std::size_t idle_ = 0;
   bool stopping_ = false;
   std::thread watcher_;
 };

@@ -135,12 +135,7 @@ void Call::fill_permission(VerbSet verbs) {
   record_.permission = keep(std::move(text));
 }
 
-bool Call::judge(const AccessView& view) {
-  const Decision decision = checker::decide(services_.rules(), view);
-  const bool first = record_.verdict == audit::Verdict::None;
-  if (decision.allowed() && (!first && record_.verdict != audit::Verdict::Allow))
-    return true;  // keep the denial
-  fill_permission(decision.allowed() ? view.verbs : VerbSet(decision.verb()));
+void Call::note_rule(const Decision& decision) {
   record_.reason = reason_text(decision.reason());
   if (const checker::Rule* rule = decision.rule(); rule != nullptr) {
     record_.rule = audit::RuleRef{.id = rule->id,
@@ -151,6 +146,24 @@ bool Call::judge(const AccessView& view) {
   } else {
     record_.rule = audit::RuleRef{.id = "default", .layer = "default", .file = {}, .line = 0, .text = {}};
   }
+}
+
+void Call::accept(const Decision& decision, VerbSet verbs, std::string name, const struct stat& st) {
+  fill_permission(verbs);
+  note_rule(decision);
+  record_.verdict = audit::Verdict::Allow;
+  record_.target.path = record_.resolved_target = keep(std::move(name));
+  record_.dev = st.st_dev;
+  record_.ino = st.st_ino;
+}
+
+bool Call::judge(const AccessView& view) {
+  const Decision decision = checker::decide(services_.rules(), view);
+  const bool first = record_.verdict == audit::Verdict::None;
+  if (decision.allowed() && (!first && record_.verdict != audit::Verdict::Allow))
+    return true;  // keep the denial
+  fill_permission(decision.allowed() ? view.verbs : VerbSet(decision.verb()));
+  note_rule(decision);
   if (decision.allowed()) {
     record_.verdict = audit::Verdict::Allow;
     return true;
@@ -289,31 +302,32 @@ void Call::end_blocking() {
 bool Call::interrupted() const { return blocker_ && blocker_->interrupted.load(std::memory_order_acquire); }
 
 const ProcessFacts& Call::process() {
-  if (process_known_) return process_;
-  process_known_ = true;
+  if (process_) return *process_;
   // A cache of this thread's own: no lock. One second bounds how long a reused pid could wear an old name.
   struct Entry {
     pid_t tid = 0;
     std::uint32_t epoch = 0;
     std::int64_t until_ns = 0;
-    ProcessFacts facts;
+    std::shared_ptr<const ProcessFacts> facts;
   };
   thread_local std::array<Entry, 64> cache;
   Entry& entry = cache[static_cast<std::size_t>(tid().value) % cache.size()];
   const std::uint32_t epoch = services_.exec_epoch.load(std::memory_order_acquire);
   if (entry.tid == tid().value && entry.epoch == epoch && started_ns_ < entry.until_ns)
-    return process_ = entry.facts;
+    return *(process_ = entry.facts);
+  auto fresh = std::make_shared<ProcessFacts>();
+  process_ = fresh;
   const sys::ThreadFacts* facts = nullptr;
-  if (thread_facts(facts) != 0) return process_;
-  process_.tgid = facts->tgid;
-  process_.ppid = facts->ppid;
-  process_.comm = facts->comm;
-  (void)services_.proc.read_link(facts->tgid, "exe", process_.exe);  // stays empty where it cannot be read
+  if (thread_facts(facts) != 0) return *process_;
+  fresh->tgid = facts->tgid;
+  fresh->ppid = facts->ppid;
+  fresh->comm = facts->comm;
+  (void)services_.proc.read_link(facts->tgid, "exe", fresh->exe);  // stays empty where it cannot be read
   if (services_.channel.alive(notification_.id)) {
     entry =
         Entry{.tid = tid().value, .epoch = epoch, .until_ns = started_ns_ + 1'000'000'000, .facts = process_};
   }
-  return process_;
+  return *process_;
 }
 
 }  // namespace secbox::broker

@@ -101,6 +101,9 @@ class Call {
   [[nodiscard]] bool permit_second(checker::VerbSet verbs, const sys::PinnedPath& path);
   // Net, unix, signal and other views.
   [[nodiscard]] bool permit(const checker::AccessView& view);
+  // Notes an allowing decision that probe() made on exactly this name; the object was opened under it since.
+  void accept(const checker::Decision& decision, checker::VerbSet verbs, std::string name,
+              const struct stat& st);
   // decide() without noting anything.
   [[nodiscard]] checker::Decision probe(const checker::AccessView& view) const;
   // A denial by a built-in rule ("protected:block-device"). True = go on (auditing).
@@ -155,6 +158,7 @@ class Call {
   void begin_blocking();
   void end_blocking();
   bool judge(const checker::AccessView& view);
+  void note_rule(const checker::Decision& decision);
   void note_path(const sys::PinnedPath& path, bool second);
   void fill_permission(checker::VerbSet verbs);
 
@@ -166,8 +170,7 @@ class Call {
   std::int64_t started_ns_;
   std::vector<std::unique_ptr<std::string>> kept_;
   std::optional<sys::ThreadFacts> facts_;
-  ProcessFacts process_;
-  bool process_known_ = false;
+  std::shared_ptr<const ProcessFacts> process_;
   int deny_errno_ = 13;  // EACCES
   bool denied_ = false;
   bool final_exit_ = false;

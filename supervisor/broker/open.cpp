@@ -111,20 +111,16 @@ bool restore_blocking(int fd, const OpenRequest& request) {
 // An existing regular file or directory named without links: one look-up that follows none proves that the
 // name as written is the object's own, so one decision covers both spellings. Gives up (nullopt) on whatever
 // is not that simple.
-std::optional<Action> open_fast(Call& call, const OpenRequest& request) {
+std::optional<Action> open_fast(Call& call, OpenRequest& request) {
   if (request.resolve != 0 || request.creates() || request.unnamed() || request.has(O_PATH))
     return std::nullopt;
   if (request.path.empty() || request.path.front() != '/' || !is_plain(request.path)) return std::nullopt;
   if (call.services().proc.covers(request.path)) return std::nullopt;
-  const auto allowed = [&](bool directory) {
-    return call
-        .probe({.verbs = verbs_for_existing(request, directory),
-                .as_written = request.path,
-                .resolved = request.path,
-                .endpoint = {}})
-        .allowed();
-  };
-  if (!allowed(false)) return std::nullopt;
+  // What grants reading grants listing: one decision serves whatever is there.
+  const VerbSet verbs = verbs_for_existing(request, false);
+  const auto decision =
+      call.probe({.verbs = verbs, .as_written = request.path, .resolved = request.path, .endpoint = {}});
+  if (!decision.allowed()) return std::nullopt;
   const auto identity = call.assume_identity();
   if (!identity) return std::nullopt;
   // Only a hint: opening a FIFO or a device has effects, so those take the careful way.
@@ -137,21 +133,16 @@ std::optional<Action> open_fast(Call& call, const OpenRequest& request) {
       static_cast<std::uint64_t>((request.flags & ~O_NOFOLLOW) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   UniqueFd fd(
       open_how_at(AT_FDCWD, request.path.c_str(), flags, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
-  PinnedPath path;
   if (fd.get() < 0) {
     const int error = -fd.release();
     if (error == ELOOP || error == EAGAIN) return std::nullopt;
-    path.as_written = path.resolved = request.path;
-    (void)call.permit(verbs_for_existing(request, false), path);
+    call.accept(decision, verbs, std::move(request.path), {});
     return call.fails(error);
   }
-  if (::fstat(fd.get(), &path.st) != 0 || !(S_ISREG(path.st.st_mode) || S_ISDIR(path.st.st_mode)))
-    return std::nullopt;
+  if (::fstat(fd.get(), &st) != 0 || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) return std::nullopt;
   if (!restore_blocking(fd.get(), request)) return std::nullopt;
-  path.as_written = path.resolved = request.path;
-  call.record().dev = path.st.st_dev;
-  call.record().ino = path.st.st_ino;
-  if (!call.permit(verbs_for_existing(request, S_ISDIR(path.st.st_mode)), path)) return call.denied();
+  call.accept(decision, S_ISDIR(st.st_mode) ? verbs_for_existing(request, true) : verbs,
+              std::move(request.path), st);
   return InstallFd{std::move(fd), request.has(O_CLOEXEC)};
 }
 

@@ -184,7 +184,6 @@ Action handle_exit_group(Call& call) {
   const bool ends_process = call.row().name == "exit_group" || facts->threads == 1;
   if (!ends_process) return Continue{ContinueSafety::RegisterOnly};
   if (facts->tgid == services.first_process.load(std::memory_order_acquire)) {
-    if (!call.on_worker()) return NeedsWorker{};
     call.mark_final_exit();
   }
   call.record().event = "process_exit";
@@ -222,8 +221,12 @@ Action handle_map_exec(Call& call) {
 Action handle_refused(Call& call) {
   call.record().event = "violation";
   call.record().target.name = call.row().name;
-  if (call.forbid("refused:syscall", call.row().note, call.row().deny_errno))
+  call.record().flags = call.notification().number;
+  // Even an audit run must know its own processes: their mark stays.
+  const bool mark = call.row().operation == "prlimit";
+  if (call.forbid("refused:syscall", call.row().note, call.row().deny_errno) && !mark) {
     return Continue{ContinueSafety::NoDecision};
+  }
   return call.denied();
 }
 

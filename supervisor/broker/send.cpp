@@ -3,6 +3,7 @@
 // the socket: what was judged is what is sent to. Sends without an address are not judged and not recorded.
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -60,6 +61,13 @@ std::optional<Action> copy_data(Call& call, std::span<const iovec> vectors, Mess
   return std::nullopt;
 }
 
+// The address that is judged would be a stop on the way only. setsockopt(2) of the same is refused by the
+// filter.
+bool is_source_route(int level, int type) {
+  return (level == IPPROTO_IP && type == IP_RETOPTS) ||
+         (level == IPPROTO_IPV6 && (type == IPV6_RTHDR || type == IPV6_2292RTHDR));
+}
+
 // Descriptors in the control data are the plugin's numbers: each is replaced by a duplicate of ours.
 std::optional<Action> copy_control(Call& call, TargetAddress address, std::uint64_t size, Message& out) {
   if (size == 0 || address.is_null()) return std::nullopt;
@@ -90,6 +98,9 @@ std::optional<Action> copy_control(Call& call, TargetAddress address, std::uint6
       // The kernel compares with the sender, which is us: a claim for the plugin cannot be passed on.
       call.record().event = "connect";
       return call.refuse(EPERM, "credentials in a message cannot be passed on for the plugin");
+    } else if (is_source_route(header.cmsg_level, header.cmsg_type)) {
+      call.record().event = "connect";
+      return call.refuse(EPERM, "a route in a message leads to another host than the one that is judged");
     }
     at += CMSG_ALIGN(header.cmsg_len);
   }

@@ -62,7 +62,8 @@ class Services {
   ExecVerifier* execs = nullptr;
   // A denial was recorded (control thread prints it). Must not block.
   std::function<void(const audit::Record&, std::uint64_t seq)> on_denial;
-  // The first process is about to end: ends the rest of the session, then returns. Called on a worker.
+  // The first process is about to end: ends the rest of the session, then returns. Called on a receiver; the
+  // other one goes on.
   std::function<void()> on_first_process_exit;
   // The shim said that it was loaded into this process.
   std::function<void(pid_t tgid)> on_hello;

@@ -12,7 +12,7 @@ namespace secbox::launch {
 inline constexpr std::uint64_t kPluginCaps =
     (1ULL << CAP_CHOWN) | (1ULL << CAP_DAC_OVERRIDE) | (1ULL << CAP_DAC_READ_SEARCH) | (1ULL << CAP_FOWNER) |
     (1ULL << CAP_FSETID) | (1ULL << CAP_KILL) | (1ULL << CAP_SETGID) | (1ULL << CAP_SETUID) |
-    (1ULL << CAP_SETPCAP) | (1ULL << CAP_NET_BIND_SERVICE) | (1ULL << CAP_IPC_LOCK) | (1ULL << CAP_SYS_NICE);
+    (1ULL << CAP_SETPCAP) | (1ULL << CAP_NET_BIND_SERVICE) | (1ULL << CAP_IPC_LOCK);
 // The supervisor's own: it reads the plugin's memory and takes its descriptors.
 inline constexpr std::uint64_t kSupervisorCaps = kPluginCaps | (1ULL << CAP_SYS_PTRACE);
 
