@@ -33,6 +33,7 @@ namespace {
 
 constexpr int kReceivers = 2;  // one suffers the double wake-up of ADDFD, more than two cost every call
 constexpr auto kHostRefresh = std::chrono::seconds(60);
+constexpr auto kPrintDelay = std::chrono::milliseconds(20);
 constexpr std::size_t kMaxPendingText = 64U << 10;
 
 std::int64_t now_ns() {
@@ -160,7 +161,7 @@ void Supervisor::write_session_start(const launch::Environment& environment) {
 class Supervisor::Control {
  public:
   Control(Supervisor& owner, pid_t plugin)
-      : owner_(owner), plugin_(plugin), gone_(io_), signals_(io_), refresh_(io_) {}
+      : owner_(owner), plugin_(plugin), gone_(io_), signals_(io_), refresh_(io_), print_(io_) {}
 
   asio::io_context& io() { return io_; }
 
@@ -171,6 +172,14 @@ class Supervisor::Control {
     if (owner_.plan_.shape == Shape::Parent) watch_signals();
     if (!owner_.hosts_->empty()) refresh_hosts();
     io_.run();
+  }
+
+  // The program is about to say something itself, often in several pieces: ours come behind, not in between.
+  void print_soon() {
+    print_.expires_after(kPrintDelay);
+    print_.async_wait([this](const boost::system::error_code& error) {
+      if (!error) owner_.print_denials();
+    });
   }
 
   // The plugin's first process was stopped (Ctrl-Z): stop with it, and go on with it.
@@ -231,6 +240,7 @@ class Supervisor::Control {
   asio::posix::stream_descriptor gone_;
   asio::posix::stream_descriptor signals_;
   asio::steady_timer refresh_;
+  asio::steady_timer print_;
 };
 
 int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
@@ -310,7 +320,7 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   if (plan_.shape == Shape::Parent) {
     execs_->on_child_event = [&control] { asio::post(control.io(), [&control] { control.mirror_stop(); }); };
   }
-  wake_printer_ = [this, &control] { asio::post(control.io(), [this] { print_denials(); }); };
+  wake_printer_ = [&control] { asio::post(control.io(), [&control] { control.print_soon(); }); };
   if (!execs_->start()) {
     handoff.fail(launch::Stage::SupervisorFailed, "the exec verifier");
     return reap();
