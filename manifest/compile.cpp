@@ -236,7 +236,7 @@ class Compiler {
       if (!pattern.starts_with('/')) continue;
       const std::string prefix = checker::literal_prefix(pattern);
       if (!under_own_proc(prefix)) {
-        const ResolvedPrefix resolved = resolve_links(links_, prefix);
+        const ResolvedPrefix resolved = resolver_.resolve(prefix);
         if (resolved.path != prefix) {
           const auto planted = std::find_if(resolved.hops.begin(), resolved.hops.end(),
                                             [&](const std::string& hop) { return may_be_planted(hop); });
@@ -394,6 +394,7 @@ class Compiler {
   Diagnostics& diagnostics_;
   FileSystemLinks real_links_;
   LinkReader& links_;
+  LinkResolver resolver_{links_};
   std::vector<Rule> rules_;
   std::vector<PathPattern> changeable_;
   std::optional<std::vector<std::string>> merged_;

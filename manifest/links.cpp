@@ -7,46 +7,46 @@
 namespace secbox::manifest {
 
 std::optional<std::string> FileSystemLinks::read_link(const std::string& path) {
-  const auto known = cache_.find(path);
-  if (known != cache_.end()) return known->second;
   std::array<char, 4096> buffer{};
   const ssize_t got = ::readlink(path.c_str(), buffer.data(), buffer.size());
-  std::optional<std::string> text;
-  if (got > 0) text = std::string(buffer.data(), static_cast<std::size_t>(got));
-  cache_.emplace(path, text);
-  return text;
+  if (got <= 0) return std::nullopt;
+  return std::string(buffer.data(), static_cast<std::size_t>(got));
 }
 
-ResolvedPrefix resolve_links(LinkReader& links, const std::string& path) {
-  ResolvedPrefix result;
-  std::string pending = path;
-  std::string current;  // "" is the root
-  int budget = 40;
-  std::size_t at = 0;
-  while (at < pending.size()) {
-    const std::size_t end = std::min(pending.find('/', at), pending.size());
-    const std::string part = pending.substr(at, end - at);
-    at = end + 1;
-    if (part.empty() || part == ".") continue;
-    if (part == "..") {
-      current.resize(current.empty() ? 0 : current.rfind('/'));
-      continue;
-    }
-    const std::string next = current + "/" + part;
-    const auto text = budget > 0 ? links.read_link(next) : std::nullopt;
-    if (!text) {
-      current = next;
-      continue;
-    }
-    --budget;
-    result.hops.push_back(next);
-    const std::string rest =
-        at <= pending.size() ? pending.substr(std::min(at, pending.size())) : std::string();
-    if (text->starts_with('/')) current.clear();
-    pending = *text + "/" + rest;
-    at = 0;
+const ResolvedPrefix& LinkResolver::resolve(const std::string& path) {
+  int budget = 40;  // MAXSYMLINKS
+  const auto known = known_.find(path);
+  if (known != known_.end()) return known->second;
+  ResolvedPrefix result = follow(path, budget);
+  return known_.emplace(path, std::move(result)).first->second;
+}
+
+ResolvedPrefix LinkResolver::follow(const std::string& path, int& budget) {
+  if (const auto known = known_.find(path); known != known_.end()) return known->second;
+  const std::size_t end = path.find_last_not_of('/');
+  if (end == std::string::npos) return {"/", {}};
+  const std::size_t slash = path.rfind('/', end);
+  const std::string leaf = path.substr(slash + 1, end - slash);
+  const std::string parent = slash == 0 ? "/" : path.substr(0, slash);
+  ResolvedPrefix result = follow(parent, budget);
+  known_.emplace(parent, result);
+  if (leaf == ".") return result;
+  if (leaf == "..") {
+    const std::size_t cut = result.path.rfind('/');
+    result.path.resize(cut == 0 ? 1 : cut);
+    return result;
   }
-  result.path = current.empty() ? "/" : current;
+  const std::string name = result.path == "/" ? "/" + leaf : result.path + "/" + leaf;
+  const auto text = budget > 0 ? links_.read_link(name) : std::nullopt;
+  if (!text) {
+    result.path = name;
+    return result;
+  }
+  --budget;
+  result.hops.push_back(name);
+  ResolvedPrefix target = follow(text->starts_with('/') ? *text : result.path + "/" + *text, budget);
+  result.path = std::move(target.path);
+  result.hops.insert(result.hops.end(), target.hops.begin(), target.hops.end());
   return result;
 }
 

@@ -19,15 +19,25 @@ class LinkReader {
 class FileSystemLinks final : public LinkReader {
  public:
   std::optional<std::string> read_link(const std::string& path) override;
-
- private:
-  std::unordered_map<std::string, std::optional<std::string>> cache_;
 };
 
 struct ResolvedPrefix {
   std::string path;               // without links; what does not exist stays as written
   std::vector<std::string> hops;  // the links that were followed, by their own paths
 };
-[[nodiscard]] ResolvedPrefix resolve_links(LinkReader& links, const std::string& path);
+
+// Follows links in absolute paths. Remembers every directory that it has come through: patterns share most of
+// them.
+class LinkResolver {
+ public:
+  explicit LinkResolver(LinkReader& links) : links_(links) {}
+  [[nodiscard]] const ResolvedPrefix& resolve(const std::string& path);
+
+ private:
+  ResolvedPrefix follow(const std::string& path, int& budget);
+
+  LinkReader& links_;
+  std::unordered_map<std::string, ResolvedPrefix> known_;
+};
 
 }  // namespace secbox::manifest

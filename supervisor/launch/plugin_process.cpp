@@ -42,15 +42,9 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
 
 }  // namespace
 
-int become_plugin(const PluginPlan& plan, Handoff& handoff) {
-  const std::vector<char*> argv = pointers(plan.argv);
-  const std::vector<char*> environment = pointers(plan.environment);
-
+int confine_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd& floor) {
   // Nothing but the standard streams passes: what secbox or the host left open would be a way out.
   if (::syscall(SYS_close_range, 3U, ~0U, 0) != 0) return fail(handoff, "close inherited descriptors", errno);
-  auto supervisor = sys::open_process(ProcessId{handoff.supervisor_pid.load(std::memory_order_acquire)});
-  if (!supervisor) return fail(handoff, "the supervisor is gone", supervisor.error().code);
-  UniqueFd floor;
   if (plan.with_floor && plan.landlock_abi > 0) {
     auto ruleset = sys::make_landlock_ruleset(plan.landlock_abi, plan.floor);
     if (!ruleset) return fail(handoff, ruleset.error().message.c_str(), ruleset.error().code);
@@ -61,7 +55,14 @@ int become_plugin(const PluginPlan& plan, Handoff& handoff) {
   if (const int error = keep_only(kPluginCaps, true); error != 0)
     return fail(handoff, "give up capabilities", error);
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail(handoff, "no_new_privs", errno);
+  return 0;
+}
 
+int start_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd floor) {
+  const std::vector<char*> argv = pointers(plan.argv);
+  const std::vector<char*> environment = pointers(plan.environment);
+  auto supervisor = sys::open_process(ProcessId{handoff.supervisor_pid.load(std::memory_order_acquire)});
+  if (!supervisor) return fail(handoff, "the supervisor is gone", supervisor.error().code);
   if (handoff.wait_past(Stage::Starting, supervisor->get()) != Stage::SupervisorReady) {
     const char* why = handoff.message();
     std::fprintf(stderr, "secbox: the supervisor could not start: %s. The program was not started.\n",

@@ -25,9 +25,11 @@ struct PluginPlan {
   sys::LandlockPlan floor;
 };
 
-// Confines the calling process and executes the program. Returns only on failure: the exit code to end with
-// (125, 126, 127), after a message on stderr. Everything that needs memory or files is prepared by the caller
-// or before the filter.
-[[nodiscard]] int become_plugin(const PluginPlan& plan, Handoff& handoff);
+// First step, beside the supervisor's start: descriptors, limits, identity, floor. 0, or the exit code to end
+// with (125) after a message on stderr.
+[[nodiscard]] int confine_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd& floor);
+// Second step, once handoff.supervisor_pid is known: the filter, and the program. Returns only on failure:
+// the exit code to end with (125, 126, 127), after a message on stderr.
+[[nodiscard]] int start_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd floor);
 
 }  // namespace secbox::launch

@@ -88,8 +88,7 @@ Result<Prepared> make_plans(SessionPlan& plan) {
 
 int run_beside(SessionPlan& plan, Prepared& prepared) {
   const pid_t plugin = ::getpid();
-  // Shares our memory and holds us until it exits: one copy of the address space less.
-  const pid_t between = ::vfork();
+  const pid_t between = ::fork();
   if (between < 0) return report({.code = errno, .message = "fork"});
   if (between == 0) {
     // No child of the plugin and no member of its session or process group: it must see neither.
@@ -102,12 +101,17 @@ int run_beside(SessionPlan& plan, Prepared& prepared) {
     }
     supervise_beside(std::move(plan), std::move(prepared), plugin);
   }
+  // Meanwhile the supervisor gets ready.
+  UniqueFd floor;
+  const int failed = launch::confine_plugin(prepared.plugin, *prepared.handoff, floor);
   int status = 0;
   while (::waitpid(between, &status, 0) < 0 && errno == EINTR) {
   }
-  if (prepared.handoff->supervisor_pid.load(std::memory_order_acquire) == 0)
+  if (failed != 0) return failed;
+  if (prepared.handoff->supervisor_pid.load(std::memory_order_acquire) == 0) {
     return report({.code = 0, .message = "fork of the supervisor"});
-  return launch::become_plugin(prepared.plugin, *prepared.handoff);
+  }
+  return launch::start_plugin(prepared.plugin, *prepared.handoff, std::move(floor));
 }
 
 // Ends this process the way the plugin ended.
@@ -131,7 +135,10 @@ int run_as_parent(SessionPlan& plan, Prepared& prepared) {
   if (plugin < 0) return report({.code = errno, .message = "fork"});
   if (plugin == 0) {
     (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    ::_exit(launch::become_plugin(prepared.plugin, *prepared.handoff));
+    UniqueFd floor;
+    const int failed = launch::confine_plugin(prepared.plugin, *prepared.handoff, floor);
+    ::_exit(failed != 0 ? failed
+                        : launch::start_plugin(prepared.plugin, *prepared.handoff, std::move(floor)));
   }
   auto supervisor = Supervisor::prepare(plan, plan.rules, prepared.plugin.mark, prepared.environment);
   if (!supervisor) {
