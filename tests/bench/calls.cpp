@@ -1,5 +1,6 @@
-// The measured program: nanoseconds a call, the best of several rounds, as one JSON object on stdout.
-// An ordinary program that knows nothing of secbox: run natively, under the null supervisor and under secbox.
+// The measured program: nanoseconds a call, best and median of several rounds, as one JSON object on stdout.
+// Both, because a call that wakes another CPU has two speeds: with the CPU awake, and with it asleep. An
+// ordinary program that knows nothing of secbox: run natively, under the null supervisor and under secbox.
 //
 // calls DIRECTORY [ROUNDS]: an empty directory that it may write to.
 #include <arpa/inet.h>
@@ -177,29 +178,28 @@ int main(int argc, char** argv) {
   struct Row {
     const char* name;
     double (Calls::*run)();
-    double best_ns;
+    std::vector<double> ns;
   };
-  std::vector<Row> rows{{"open_close", &Calls::open_close, 0},
-                        {"open_absent", &Calls::open_absent, 0},
-                        {"open_close_2_threads", &Calls::open_close_two_threads, 0},
-                        {"unlink", &Calls::unlink, 0},
-                        {"connect", &Calls::connect, 0},
-                        {"spawn_wait", &Calls::spawn_wait, 0},
-                        {"stat", &Calls::stat, 0},
-                        {"read", &Calls::read, 0},
-                        {"write", &Calls::write, 0},
-                        {"futex", &Calls::futex, 0},
-                        {"mmap", &Calls::mmap, 0}};
+  std::vector<Row> rows{{"open_close", &Calls::open_close, {}},
+                        {"open_absent", &Calls::open_absent, {}},
+                        {"open_close_2_threads", &Calls::open_close_two_threads, {}},
+                        {"unlink", &Calls::unlink, {}},
+                        {"connect", &Calls::connect, {}},
+                        {"spawn_wait", &Calls::spawn_wait, {}},
+                        {"stat", &Calls::stat, {}},
+                        {"read", &Calls::read, {}},
+                        {"write", &Calls::write, {}},
+                        {"futex", &Calls::futex, {}},
+                        {"mmap", &Calls::mmap, {}}};
   Calls calls(argv[1]);
   for (int round = 0; round < rounds; ++round) {
-    for (Row& row : rows) {
-      const double ns = (calls.*row.run)();
-      row.best_ns = round == 0 ? ns : std::min(row.best_ns, ns);
-    }
+    for (Row& row : rows) row.ns.push_back((calls.*row.run)());
   }
   std::printf("{");
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    std::printf("%s\"%s\": %.1f", i == 0 ? "" : ", ", rows[i].name, rows[i].best_ns);
+  for (Row& row : rows) {
+    std::sort(row.ns.begin(), row.ns.end());
+    std::printf("%s\"%s\": [%.1f, %.1f]", &row == rows.data() ? "" : ", ", row.name, row.ns.front(),
+                row.ns[row.ns.size() / 2]);
   }
   std::printf("}\n");
   return 0;

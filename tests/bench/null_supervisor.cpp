@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/limits.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -85,8 +86,12 @@ void serve(int listener) {
   while (true) {
     seccomp_notif call{};
     if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) != 0) {
-      if (errno == EINTR || errno == ENOENT) continue;
-      return;
+      const int error = errno;
+      // ENOENT: the caller died meanwhile; or nobody is left to call.
+      pollfd entry{.fd = listener, .events = 0, .revents = 0};
+      const bool over = ::poll(&entry, 1, 0) > 0 && (entry.revents & POLLHUP) != 0;
+      if (over || (error != EINTR && error != ENOENT)) return;
+      continue;
     }
     const std::size_t at = call.data.nr == SYS_openat ? 1 : 0;
     std::array<char, PATH_MAX> path;
