@@ -20,7 +20,13 @@ StderrStream::StderrStream(const sys::Procfs& proc) : proc_(proc) {
   }
 }
 
-void StderrStream::print(std::string_view text) const {
+UniqueFd StderrStream::open_end() const {
+  if (!handle_.valid() || !reopen_) return UniqueFd();
+  const int fd = proc_.reopen(handle_.get(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_APPEND);
+  return fd < 0 ? UniqueFd() : UniqueFd(fd);
+}
+
+void StderrStream::print(std::string_view text, UniqueFd end) const {
   if (!handle_.valid() || text.empty()) return;
   if (!reopen_) {
     struct stat st{};
@@ -31,10 +37,9 @@ void StderrStream::print(std::string_view text) const {
     }
     return;
   }
-  const int fd = proc_.reopen(handle_.get(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_APPEND);
-  if (fd < 0) return;  // nobody reads any more
-  (void)!::write(fd, text.data(), text.size());
-  (void)::close(fd);
+  if (!end.valid()) end = open_end();
+  if (!end.valid()) return;  // nobody reads any more
+  (void)!::write(end.get(), text.data(), text.size());
 }
 
 }  // namespace secbox::session

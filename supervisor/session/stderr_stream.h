@@ -14,8 +14,11 @@ class StderrStream {
   // Looks at descriptor 2 of this process. A pipe or terminal is held by O_PATH, which is no end of it, and
   // opened for each line; a file or socket is kept.
   explicit StderrStream(const sys::Procfs& proc);
-  // What cannot be written at once is dropped: the record has it.
-  void print(std::string_view text) const;
+  // An end of the pipe or terminal, to be held while something is about to be printed: a program that closes
+  // its own at exit would leave nobody to read. Invalid where there is nobody, and where none is needed.
+  [[nodiscard]] UniqueFd open_end() const;
+  // Through `end`, or through one opened now. What cannot be written at once is dropped: the record has it.
+  void print(std::string_view text, UniqueFd end = UniqueFd()) const;
   [[nodiscard]] bool is_terminal() const { return terminal_; }
 
  private:

@@ -403,8 +403,13 @@ void Supervisor::finish(std::optional<int> wait_status) {
   record.duration_ns = now_ns() - started_ns_;
   record.extra = extra;
   if (!sink_->write(record)) audit_failed_ = true;
-  print_denials();
-  if (!plan_.quiet) stderr_.print(reporter_->footer());
+  std::string footer;
+  if (!plan_.quiet) {
+    const std::lock_guard denials(
+        denials_mutex_);  // other threads of the plugin may still be refused something
+    footer = reporter_->footer();
+  }
+  print_denials(footer);
   std::error_code ignored;
   if (!plan_.tmp_dir.empty()) std::filesystem::remove_all(plan_.tmp_dir, ignored);
 }
@@ -415,16 +420,20 @@ void Supervisor::note_denial(const audit::Record& record, std::uint64_t seq) {
   if (text.empty() || plan_.quiet || pending_text_.size() + text.size() > kMaxPendingText) return;
   const bool wake = pending_text_.empty();
   pending_text_ += text;
+  if (wake) pending_end_ = stderr_.open_end();
   if (wake && wake_printer_) wake_printer_();
 }
 
-void Supervisor::print_denials() {
+void Supervisor::print_denials(std::string_view footer) {
   std::string text;
+  UniqueFd end;
   {
     const std::lock_guard lock(denials_mutex_);
     text.swap(pending_text_);
+    end = std::move(pending_end_);
   }
-  stderr_.print(text);
+  text += footer;
+  stderr_.print(text, std::move(end));
 }
 
 void Supervisor::write_status(int exit_code, std::string_view cause) {

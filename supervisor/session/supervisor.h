@@ -58,7 +58,7 @@ class Supervisor {
   std::vector<pid_t> living_processes(pid_t except) const;
   void end_processes(pid_t except);
   void note_denial(const audit::Record& record, std::uint64_t seq);
-  void print_denials();
+  void print_denials(std::string_view footer = {});
 
   SessionPlan plan_;
   sys::Procfs proc_;
@@ -89,6 +89,7 @@ class Supervisor {
   std::mutex denials_mutex_;
   std::unique_ptr<audit::DenialReporter> reporter_;
   std::string pending_text_;
+  UniqueFd pending_end_;  // of the operator's stderr, while there is text
   std::function<void()> wake_printer_;
 
   std::mutex coverage_mutex_;

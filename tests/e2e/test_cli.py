@@ -1,0 +1,169 @@
+"""Exit codes, messages and options of `secbox run`: what operators and other tools build on."""
+
+import json
+import os
+import subprocess
+
+import sbx
+
+
+class Cli(sbx.BoxTest):
+    def secbox(self, *arguments, uid=None, **options):
+        return subprocess.run([sbx.BIN, *arguments], capture_output=True, stdin=subprocess.DEVNULL, timeout=60,
+                              **sbx._identity(uid), **options)
+
+    def run_file(self, manifest, *command, options=(), **more):
+        return self.secbox("run", "-m", manifest, "--audit", self.path("log"), *options, "--", *command, **more)
+
+    def test_malformed_manifest_names_the_place_and_a_hint(self):
+        cases = {
+            "syntax.json": ('{\n  "id": "x",\n  "name" "y"\n}', "syntax.json:3"),
+            "syntax.yaml": ("id: x\npermissions: [a\n", "syntax.yaml:"),
+            "syntax.toml": ('id = "x"\nname = \n', "toml:2"),
+            "key.json": ('{\n  "id": "x",\n  "permisions": {}\n}', 'did you mean "permissions"?'),
+            "key.yaml": ("id: x\npermisions: {}\n", 'did you mean "permissions"?'),
+            "key.toml": ('id = "x"\n[permisions]\n', 'did you mean "permissions"?'),
+            "verb.json": ('{"id": "x", "permissions": {"required": ["file:rea:/x"]}}', 'did you mean "read"?'),
+            "class.json": ('{"id": "x", "permissions": {"required": ["fil:read:/x"]}}', 'did you mean "file"?'),
+            "scope.json": ('{"id": "x", "permissions": {"required": ["file:read:relative"]}}', "not absolute"),
+            "dots.json": ('{"id": "x", "permissions": {"required": ["file:read:/a/../b"]}}', '".."'),
+            "both.json": ('{"id": "x", "permissions": {"required": ["file:write:/srv/x", "exec:run:/srv/x"]}}', "SBX-V201"),
+            "variable.json": ('{"id": "x", "permissions": {"required": ["file:read:${HOM}/x"]}}', "${HOME}"),
+            "list.json": ("[]", "an object"),
+            "empty.json": ("", "empty"),
+            "nobody.json": ("{}", '"id"'),
+        }
+        for name, (text, expected) in cases.items():
+            with self.subTest(name=name):
+                done = self.run_file(self.write(name, text), "/bin/echo", "ran")
+                self.assertEqual((done.returncode, done.stdout), (122, b""), done.stderr)
+                self.assertIn(expected, done.stderr.decode())
+                self.assertIn(name, done.stderr.decode())
+                self.assertFalse(os.path.exists(self.path("log")), "nothing was started")
+
+    def test_unreadable_manifest(self):
+        for manifest in (self.path("missing.json"), str(self.dir)):
+            done = self.run_file(manifest, "/bin/true")
+            self.assertEqual(done.returncode, 122)
+            self.assertIn(manifest, done.stderr.decode())
+        with open(self.path("binary.json"), "wb") as file:
+            file.write(b'{"id": "\xff"}')
+        done = self.run_file(self.path("binary.json"), "/bin/true")
+        self.assertEqual(done.returncode, 122)
+        self.assertIn("UTF-8", done.stderr.decode())
+
+    def test_command_line_errors(self):
+        manifest = self.manifest([])
+        for arguments in ([], ["run"], ["run", "--", "/bin/true"], ["run", "-m", manifest, "--nonsense", "--", "/bin/true"],
+                          ["run", "-m", manifest, "--mode", "lax", "--", "/bin/true"], ["run", "-m"], ["nonsense"],
+                          ["run", "-m", manifest], ["run", "-m", manifest, "--allow", "file:read", "--", "/bin/true"]):
+            done = self.secbox(*arguments)
+            self.assertEqual(done.returncode, 122, arguments)
+            self.assertNotEqual(done.stderr, b"", arguments)
+
+    def test_missing_and_not_executable(self):
+        manifest = self.manifest([])
+        plain = self.write("plain", "text", 0o644)
+        for command, code in (("/no/such/program", 127), ("no-such-program", 127), (plain, 126), (str(self.dir), 126)):
+            env = {"PATH": "/usr/bin:/bin"}
+            done = self.run_file(manifest, command, env=env)
+            self.assertEqual(done.returncode, code, command)
+            self.assertIn(command, done.stderr.decode())
+            native = subprocess.run(["/bin/sh", "-c", '"$0"', command], capture_output=True, env=env)
+            self.assertEqual(native.returncode, code, "as a shell would say")
+
+    def test_log_that_cannot_be_written_means_no_start(self):
+        manifest = self.manifest([])
+        for log in (self.path("no/such/folder/log"), str(self.dir), "/dev/full"):
+            done = self.secbox("run", "-m", manifest, "--audit", log, "--", "/bin/echo", "ran")
+            self.assertEqual((done.returncode, done.stdout), (125, b""), log)
+            self.assertNotEqual(done.stderr, b"")
+
+    def test_fail_on_denial_and_status_file(self):
+        secret = self.write("secret", "Secret\n")
+        for uid in self.each_user():
+            for options, grants, code, cause in (
+                    ((), [], 1, None), (("--fail-on", "denial"), [], 121, "denied"),
+                    (("--fail-on", "denial"), [f"file:read:{secret}"], 0, "child"),
+                    (("--mode", "audit"), [], 0, None),
+                    (("--mode", "audit", "--fail-on", "would-deny"), [], 121, "denied")):
+                with self.subTest(options=options, grants=grants):
+                    status = self.path(f"status-{uid}")
+                    more = [] if cause is None else ["--status-file", status]
+                    done = self.run_box(grants, ["/bin/cat", secret], [*options, *more], uid)
+                    self.assertEqual(done.returncode, code, done.stderr)
+                    if cause is not None:
+                        with open(status) as file:
+                            said = json.load(file)
+                        self.assertEqual((said["exit"], said["cause"]), (code, cause))
+                        self.assertEqual(said["session"], done.records[0]["session"])
+                        self.assertEqual(said["denials"], len(done.denials()))
+                        os.unlink(status)
+
+    def test_audit_mode_blocks_nothing_and_says_what_would_have_been(self):
+        secret = self.write("secret", "Secret\n")
+        for uid in self.each_user():
+            out = self.path(f"out-{uid}")
+            script = f"cat {secret}; echo x >{out}; /bin/true"
+            done = self.run_box([], ["/bin/sh", "-c", script], ["--mode", "audit"], uid)
+            self.assertEqual((done.returncode, done.stdout), (0, b"Secret\n"), done.stderr)
+            self.assertTrue(os.path.exists(out))
+            self.assertEqual(done.denials(), [])
+            wanted = {(record["op"], record["target"].get("path")) for record in done.denials("would_deny")}
+            self.assertLessEqual({("open", secret), ("open", out)}, wanted)
+            self.assertIn("exec", {op for op, _ in wanted})
+
+    def test_allow_and_deny_for_one_run(self):
+        text = self.write("text", "text\n")
+        self.assertEqual(self.run_box([], ["/bin/cat", text], ["--allow", f"file:read:{text}"]).stdout, b"text\n")
+        denied = self.run_box([f"file:read:{text}"], ["/bin/cat", text], ["--deny", f"file:read:{text}"])
+        self.assertEqual(denied.returncode, 1)
+        self.assertEqual(denied.denied(text)[0]["rule"]["layer"], "flag")
+
+    def test_plugin_directory_needs_an_approval(self):
+        plugin = self.dir / "plugin"
+        plugin.mkdir()
+        (plugin / "text").write_text("text\n")
+        (plugin / "secbox.json").write_text(json.dumps({
+            "id": "com.example.plugin", "name": "plugin", "version": "2.0", "entry_point": ["/bin/cat", str(plugin / "text")],
+            "permissions": {"required": ["file:read:${PLUGIN_DIR}/**"]}}))
+        os.chmod(plugin, 0o755)
+        refused = self.secbox("run", "--plugin-dir", str(plugin), "--audit", "none")
+        self.assertEqual((refused.returncode, refused.stdout), (120, b""))
+        self.assertIn("file:read:${PLUGIN_DIR}/**", refused.stderr.decode())
+        for name in ("plugin", "com.example.plugin", "plugin@2.0"):
+            allowed = self.secbox("run", "--plugin-dir", str(plugin), "--allow-plugin", name, "--audit", "none")
+            self.assertEqual((allowed.returncode, allowed.stdout), (0, b"text\n"), allowed.stderr)
+        other = self.secbox("run", "--plugin-dir", str(plugin), "--allow-plugin", "plugin@1.0", "--audit", "none")
+        self.assertEqual(other.returncode, 120)
+
+    def test_default_log_is_below_the_state_directory(self):
+        done = self.secbox("run", "-m", self.manifest([]), "--", "/bin/true",
+                           env={"PATH": "/usr/bin:/bin", "XDG_STATE_HOME": self.path("state")})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        logs = list((self.dir / "state" / "secbox" / "audit").glob("????-??-??/*/events.ndjson"))
+        self.assertEqual(len(logs), 1)
+        self.assertEqual(os.stat(logs[0]).st_mode & 0o777, 0o600)
+
+    def test_dry_run_starts_nothing(self):
+        done = self.run_file(self.manifest(["file:read:/srv/x"]), "/bin/echo", "ran", options=["--dry-run"])
+        self.assertEqual(done.returncode, 0)
+        self.assertNotIn(b"ran\n", done.stdout)
+        self.assertIn(b"/srv/x", done.stdout)
+
+    def test_a_denial_is_explained(self):
+        secret = self.write("secret", "Secret\n")
+        done = self.run_box([], ["/bin/cat", secret])
+        record = done.denied(secret)[0]
+        text = done.stderr.decode()
+        self.assertIn(f"DENIED plugin 1.0 (pid {record['pid']} cat) file:read {secret}", text)
+        self.assertIn(f"event {record['session']}-{record['seq']}", text)
+        self.assertIn("SBX-D101", text)
+        self.assertIn(f"--allow 'file:read:{secret}'", text)
+        for member in ("timestamp", "seq", "plugin", "op", "target", "decision", "rule", "errno", "pid"):
+            self.assertIn(member, record)
+        self.assertEqual(self.run_box([], ["/bin/cat", secret], ["--quiet"]).stderr.count(b"DENIED"), 0)
+
+
+if __name__ == "__main__":
+    sbx.main()
