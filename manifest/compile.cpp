@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <unordered_map>
 
+#include "manifest/lint.h"
+#include "manifest/patterns.h"
 #include "manifest/preset.h"
 
 namespace secbox::manifest {
@@ -17,9 +20,8 @@ using checker::Rule;
 using checker::Verb;
 using checker::VerbSet;
 
+constexpr std::size_t kLongestPattern = 4096;  // PATH_MAX: nothing longer can match
 constexpr VerbSet kChanges = Verb::FileWrite | Verb::FileCreate | Verb::FileDelete;
-constexpr VerbSet kRuns = Verb::ExecRun | Verb::FileLoad;
-
 // Names that a wildcard over variables never covers, unless it is a bare "*": secrets pass by their full name
 // or not at all.
 constexpr std::array kSecretNames{"AWS_*",        "AZURE_*",      "GOOGLE_APPLICATION_CREDENTIALS",
@@ -28,23 +30,6 @@ constexpr std::array kSecretNames{"AWS_*",        "AZURE_*",      "GOOGLE_APPLIC
                                   "*API_KEY*",    "*_PAT",        "*_PASS",
                                   "SSH_*",        "GPG_*",        "KUBECONFIG",
                                   "DATABASE_URL", "*_DSN",        "NETRC"};
-
-bool has_wildcard(std::string_view pattern) { return pattern.find_first_of("*?[") != std::string_view::npos; }
-// What a link leads to is a name: its own wildcards mean themselves.
-std::string literal(std::string_view path) {
-  std::string pattern;
-  for (const char c : path) {
-    if (c == '*' || c == '?' || c == '[') {
-      pattern += {'[', c, ']'};
-    } else {
-      pattern += c;
-    }
-  }
-  return pattern;
-}
-bool is_everything(std::string_view pattern) {
-  return pattern == "/**" || pattern == "**/**" || pattern == "**/*";
-}
 
 class Compiler {
  public:
@@ -93,8 +78,9 @@ class Compiler {
     add_flags(options_.deny, "--deny", Effect::Deny);
 
     collect_changeable();
-    for (Rule& rule : rules_) add_aliases(rule);
-    lint();
+    names_.resize(rules_.size());
+    for (std::size_t i = 0; i < rules_.size(); ++i) add_aliases(i);
+    lint_overlaps(rules_, columns_, diagnostics_);
     seal_programs();
     return std::move(rules_);
   }
@@ -102,174 +88,220 @@ class Compiler {
  private:
   void problem(const Entry& entry, Severity severity, const std::string& code, const std::string& message,
                const std::string& hint) {
-    diagnostics_.all.push_back(
-        {severity, code, message, entry.source.file, entry.source.line, 0, entry.source.pointer, hint});
+    diagnostics_.all.push_back({severity, code, message, entry.source.file, entry.source.line, entry.column,
+                                entry.source.pointer, hint});
   }
   void problem(const Entry& entry, const GrammarError& error) {
     problem(entry, Severity::Error, error.code, error.message, error.hint);
   }
 
-  struct Scope {
-    GrantClass kind = GrantClass::File;
-    VerbSet verbs;
-    std::vector<PathPattern> paths;
-    std::vector<checker::NetPattern> nets;
-    std::string text;
+  struct Reading {
+    Grant grant;
+    Scope scope;
   };
-
-  std::optional<Scope> read_scope(const Entry& entry) {
+  std::optional<Reading> read(const Entry& entry) {
     const auto grant = parse_grant(entry.use);
     if (!grant) {
       problem(entry, grant.error());
       return std::nullopt;
     }
-    Scope scope{.kind = grant->kind, .verbs = grant->verbs, .paths = {}, .nets = {}, .text = grant->scope};
-    if (grant->kind == GrantClass::Later) return std::nullopt;
-    const auto text = expand_variables(grant->scope, options_.variables);
-    if (!text) {
-      problem(entry, text.error());
+    auto scope = read_scope(*grant, options_.variables);
+    if (!scope) {
+      problem(entry, scope.error());
       return std::nullopt;
     }
-    switch (grant->kind) {
-      case GrantClass::Net: {
-        std::string warning;
-        auto nets = net_patterns(*text, warning);
-        if (!nets) {
-          problem(entry, nets.error());
-          return std::nullopt;
-        }
-        if (!warning.empty())
-          problem(entry, Severity::Warning, "SBX-V191", warning, "name the hosts that are meant");
-        scope.nets = std::move(*nets);
-        break;
-      }
-      case GrantClass::Env:
-      case GrantClass::Signal:
-        scope.paths = {*text};
-        break;
-      case GrantClass::Unix:
-        if (*text == "*" || text->starts_with('@')) {
-          scope.paths = {*text};
-          break;
-        }
-        [[fallthrough]];
-      default: {
-        auto paths = path_patterns(*text);
-        if (!paths) {
-          problem(entry, paths.error());
-          return std::nullopt;
-        }
-        scope.paths = std::move(*paths);
-      }
-    }
-    return scope;
+    if (!scope->warning.empty())
+      problem(entry, Severity::Warning, "SBX-V191", scope->warning, "name the hosts that are meant");
+    for (const std::string& name : scope->stand_ins)
+      problem(entry, Severity::Warning, "SBX-V122", "${" + name + "} has a value only where a host gives one",
+              "a run without such a host is refused");
+    return Reading{*grant, std::move(*scope)};
   }
 
-  void add(const Entry& entry, std::string id, Effect effect, Layer layer) {
-    auto scope = read_scope(entry);
-    if (!scope) return;
+  // An exception of some of the verbs alone needs a rule of its own for those: an exception of a rule counts
+  // for all its verbs, and "all but writing here" must not let go of reading, nor a denial of more than was
+  // said.
+  void add(const Entry& entry, const std::string& id, Effect effect, Layer layer) {
+    auto reading = read(entry);
+    if (!reading) return;
+    const Grant& grant = reading->grant;
+    if (grant.kind == GrantClass::Later) {
+      // In a manifest the reader has said so.
+      if (layer == Layer::Flag)
+        problem(entry, Severity::Warning, "SBX-V190", "\"" + entry.use + "\" is not enforced by this version",
+                "file, net, exec, env, ipc and signal are");
+      return;
+    }
     Rule rule;
-    rule.id = std::move(id);
+    rule.id = id;
     rule.effect = effect;
     rule.layer = layer;
-    rule.verbs = scope->verbs;
-    rule.paths = std::move(scope->paths);
-    rule.nets = std::move(scope->nets);
+    rule.verbs = grant.verbs;
+    rule.paths = std::move(reading->scope.paths);
+    rule.nets = std::move(reading->scope.nets);
     rule.source = entry.source;
     rule.reason = entry.reason;
-    if (scope->kind == GrantClass::Net && rule.nets.empty()) return;  // warned already: matches nothing
+
+    std::vector<Hole> holes;
     for (const Entry& except : entry.except) {
-      auto hole = read_scope(except);
+      auto hole = read(except);
       if (!hole) continue;
-      if (hole->kind != scope->kind) {
-        problem(except, Severity::Error, "SBX-V117",
-                "\"" + except.use + "\" is no exception of \"" + entry.use + "\"",
-                "an exception is of the same class");
+      if (const auto fits = check_exception(grant, hole->grant); !fits) {
+        problem(except, fits.error());
         continue;
       }
-      rule.except_paths.insert(rule.except_paths.end(), hole->paths.begin(), hole->paths.end());
-      for (checker::NetPattern net : hole->nets) {
-        net.transport.reset();  // "not the metadata service" means by no protocol
-        rule.except_nets.push_back(std::move(net));
+      // "But not the metadata service" means by no protocol. An exception of a denial lets something pass:
+      // there it is no more than what was written.
+      if (effect != Effect::Deny && !hole->scope.names_transport) {
+        for (checker::NetPattern& net : hole->scope.nets) net.transport.reset();
       }
+      VerbSet verbs = hole->grant.verbs;
+      if (verbs.contains(Verb::FileRead)) verbs |= Verb::FileList;
+      holes.push_back({verbs, std::move(hole->scope)});
     }
-    if (scope->kind == GrantClass::Env && effect != Effect::Deny && rule.paths.front() != "*" &&
+    if (grant.kind == GrantClass::Net && rule.nets.empty()) return;  // warned already: matches nothing
+    if (grant.kind == GrantClass::Env && effect != Effect::Deny && rule.paths.front() != "*" &&
         has_wildcard(rule.paths.front())) {
-      rule.except_paths.insert(rule.except_paths.end(), kSecretNames.begin(), kSecretNames.end());
+      rule.except_paths.assign(kSecretNames.begin(), kSecretNames.end());
+      // As text: "AWS_*" matches "AWS_S*", and with it every name that this stands for.
+      if (std::ranges::any_of(kSecretNames, [&](const char* secret) {
+            return checker::glob_match(secret, rule.paths.front());
+          }))
+        problem(entry, Severity::Warning, "SBX-V192",
+                "\"" + entry.source.text + "\" is about secrets alone, which wildcards never cover",
+                "name each variable in full");
     }
-    // The one thing that the grammar lets pass and the rules do not: a '[' that is never closed.
-    const auto has_class = [](const PathPattern& path) { return path.find('[') != std::string::npos; };
-    if (std::any_of(rule.paths.begin(), rule.paths.end(), has_class) ||
-        std::any_of(rule.except_paths.begin(), rule.except_paths.end(), has_class)) {
-      if (const auto valid = checker::Ruleset::make({rule}); !valid) {
-        problem(entry, Severity::Error, "SBX-V129", valid.error().message, "a literal '[' is written [[]");
-        return;
-      }
-    }
-    rules_.push_back(std::move(rule));
+    add_parts(std::move(rule), holes, entry.column);
   }
 
-  // Where the plugin may make or change names.
+  struct Hole {
+    VerbSet verbs;
+    Scope scope;
+  };
+
+  void add_parts(Rule rule, const std::vector<Hole>& holes, int column) {
+    const std::string id = rule.id;
+    VerbSet left = rule.verbs;
+    for (int part = 1; !left.empty(); ++part) {
+      // The verbs that have the same exceptions as the first one left.
+      VerbSet together;
+      Rule next = rule;
+      const Verb first = lowest(left);
+      for (VerbSet rest = left; !rest.empty(); rest = rest - VerbSet(lowest(rest))) {
+        const Verb verb = lowest(rest);
+        if (std::ranges::all_of(holes, [&](const Hole& hole) {
+              return hole.verbs.contains(verb) == hole.verbs.contains(first);
+            }))
+          together |= verb;
+      }
+      for (const Hole& hole : holes) {
+        if (!hole.verbs.contains(first)) continue;
+        next.except_paths.insert(next.except_paths.end(), hole.scope.paths.begin(), hole.scope.paths.end());
+        next.except_nets.insert(next.except_nets.end(), hole.scope.nets.begin(), hole.scope.nets.end());
+      }
+      next.verbs = together;
+      if (part > 1) next.id = id + "." + std::to_string(part);
+      rules_.push_back(std::move(next));
+      columns_.push_back(column);
+      left = left - together;
+    }
+  }
+
+  static Verb lowest(VerbSet verbs) { return static_cast<Verb>(verbs.bits() & (~verbs.bits() + 1U)); }
+
+  // Where the plugin may make or change names, under every name that such a place has.
   void collect_changeable() {
     for (const Rule& rule : rules_) {
-      if (rule.effect == Effect::Deny || !rule.verbs.intersects(kChanges)) continue;
-      for (const PathPattern& path : rule.paths) changeable_.push_back(path);
+      if (rule.effect == Effect::Deny) continue;
+      for (const PathPattern& pattern : rule.paths) {
+        if (is_everything(pattern) || pattern == "*") {  // "*": ipc:unix
+          if (rule.except_paths.empty() && rule.effect == Effect::Allow) granted_everywhere_ |= rule.verbs;
+          changes_everything_ = changes_everything_ || rule.verbs.intersects(kChanges);
+          continue;
+        }
+        if (!rule.verbs.intersects(kChanges)) continue;
+        changeable_.push_back(pattern);
+        if (!pattern.starts_with('/')) continue;
+        const std::string prefix = checker::literal_prefix(pattern);
+        const std::string resolved = resolver_.resolve(prefix).path;
+        if (resolved != prefix) changeable_.push_back(behind(resolved, pattern, prefix));
+      }
     }
   }
 
-  bool may_be_planted(const std::string& link) const {
-    return std::any_of(changeable_.begin(), changeable_.end(), [&](const PathPattern& pattern) {
-      return !is_everything(pattern) && checker::glob_match(pattern, link);
+  // `pattern` with the literal part that it begins with exchanged for what that leads to.
+  static PathPattern behind(const std::string& resolved, const PathPattern& pattern,
+                            const std::string& prefix) {
+    const std::string rest = prefix == "/" ? pattern : pattern.substr(prefix.size());
+    if (resolved == "/") return rest.empty() ? "/" : rest;
+    return literal(resolved) + rest;
+  }
+
+  // The link itself, or a directory on the way to it: one that was put together elsewhere can be renamed into
+  // its place.
+  bool may_be_planted(const std::string& link) {
+    const auto known = plantable_.find(link);
+    if (known != plantable_.end()) return known->second;
+    const bool plantable = std::ranges::any_of(changeable_, [&](const PathPattern& pattern) {
+      for (std::string_view at = link; at.size() > 1; at = at.substr(0, at.rfind('/'))) {
+        if (checker::glob_match(pattern, at)) return true;
+      }
+      return false;
     });
+    return plantable_.emplace(link, plantable).first->second;
   }
 
-  void add_aliases(Rule& rule) {
+  // A link of the distribution's, in the root directory, with the target that it has everywhere.
+  bool is_merged(std::string_view link) { return std::ranges::find(merged(), link) != merged().end(); }
+
+  bool is_untrusted(const Rule& rule, const std::string& link) {
+    if (is_merged(link)) return false;
+    if (may_be_planted(link)) return true;
+    // Where everything may be changed, a link matters if it leads to more than is granted anyway. The names
+    // of programs are sealed, see seal_programs().
+    return changes_everything_ && !granted_everywhere_.contains(rule.verbs - VerbSet(Verb::ExecRun));
+  }
+
+  void add_aliases(std::size_t at) {
+    Rule& rule = rules_[at];
     if (!rule.verbs.intersects(checker::kFileVerbs | Verb::ExecRun | Verb::UnixSocket)) return;
-    alias(rule, rule.paths, rule.effect != Effect::Deny);
-    alias(rule, rule.except_paths, false);
+    alias(at, rule.paths, rule.effect != Effect::Deny);
+    // An exception of a denial lets something pass, too.
+    alias(at, rule.except_paths, rule.effect == Effect::Deny);
   }
 
-  void alias(const Rule& rule, std::vector<PathPattern>& patterns, bool widens) {
-    const std::size_t count = patterns.size();
-    for (std::size_t i = 0; i < count; ++i) {
+  void alias(std::size_t at, std::vector<PathPattern>& patterns, bool widens) {
+    const Rule& rule = rules_[at];
+    for (std::size_t i = 0, count = patterns.size(); i < count; ++i) {
       const PathPattern pattern = patterns[i];
       if (!pattern.starts_with('/')) continue;
       const std::string prefix = checker::literal_prefix(pattern);
-      if (!under_own_proc(prefix)) {
-        const ResolvedPrefix resolved = resolver_.resolve(prefix);
-        if (resolved.path != prefix) {
-          const auto planted = std::find_if(resolved.hops.begin(), resolved.hops.end(),
-                                            [&](const std::string& hop) { return may_be_planted(hop); });
-          if (widens && planted != resolved.hops.end()) {
-            diagnostics_.all.push_back({Severity::Warning, "SBX-V203",
-                                        "\"" + rule.source.text + "\" goes through the link " + *planted +
-                                            ", which the plugin may change: it is not followed",
-                                        rule.source.file, rule.source.line, 0, rule.source.pointer,
-                                        "name the place itself: " + resolved.path});
-          } else {
-            const std::string rest = prefix == "/" ? pattern : pattern.substr(prefix.size());
-            push_unique(patterns, (resolved.path == "/" ? "" : literal(resolved.path)) + rest);
-          }
-        }
+      const ResolvedPrefix& resolved = resolver_.resolve(prefix);
+      if (resolved.path == prefix) continue;
+      const auto untrusted = std::ranges::find_if(
+          resolved.hops, [&](const std::string& hop) { return widens && is_untrusted(rule, hop); });
+      if (untrusted != resolved.hops.end()) {
+        if (rule.layer == Layer::Preset) continue;
+        diagnostics_.all.push_back({Severity::Warning, "SBX-V203",
+                                    "\"" + rule.source.text + "\" goes through the link " + *untrusted +
+                                        ", which the plugin may change: it is not followed",
+                                    rule.source.file, rule.source.line, columns_[at], rule.source.pointer,
+                                    "name the place itself: " + resolved.path});
+        continue;
       }
+      push_unique(patterns, behind(resolved.path, pattern, prefix));
+      names_[at].insert(names_[at].end(), resolved.hops.begin(), resolved.hops.end());
     }
     // Merged /usr: "/bin/x" is "/usr/bin/x" by another name, and programs use both.
-    const std::size_t resolved_count = patterns.size();
-    for (std::size_t i = 0; i < resolved_count; ++i) {
+    for (std::size_t i = 0, count = patterns.size(); i < count; ++i) {
       const PathPattern pattern = patterns[i];
-      if (!pattern.starts_with("/usr/")) continue;
       for (const std::string& top : merged()) {
         if (pattern == "/usr/**") push_unique(patterns, top + "/**");
-        if (pattern.starts_with("/usr" + top + "/") || pattern == "/usr" + top)
-          push_unique(patterns, pattern.substr(4));
+        if (is_inside(pattern, "/usr" + top)) push_unique(patterns, pattern.substr(4));
+        if (is_inside(pattern, top)) push_unique(patterns, "/usr" + pattern);
       }
     }
-  }
-
-  // "/proc/self" is another process's for each who asks: never resolved here.
-  static bool under_own_proc(std::string_view path) {
-    return path.starts_with("/proc/self") || path.starts_with("/proc/thread-self") ||
-           path.starts_with("/dev/fd") || path.starts_with("/dev/std");
+    std::erase_if(patterns, [](const PathPattern& pattern) { return pattern.size() > kLongestPattern; });
   }
 
   const std::vector<std::string>& merged() {
@@ -289,93 +321,19 @@ class Compiler {
       patterns.push_back(std::move(pattern));
   }
 
-  // True where some path is surely matched by both.
-  static bool overlap(const PathPattern& a, const PathPattern& b) {
-    if (!has_wildcard(a)) return checker::glob_match(b, a);
-    if (!has_wildcard(b)) return checker::glob_match(a, b);
-    const auto subtree_of = [](const PathPattern& pattern) {
-      std::string prefix = checker::literal_prefix(pattern);
-      if (pattern != prefix + "/**") prefix.clear();
-      return prefix;
-    };
-    const std::string tree_a = subtree_of(a);
-    const std::string tree_b = subtree_of(b);
-    const auto inside = [](const std::string& path, const std::string& tree) {
-      return !tree.empty() && (path == tree || path.starts_with(tree + "/"));
-    };
-    return inside(checker::literal_prefix(b), tree_a) || inside(checker::literal_prefix(a), tree_b);
-  }
-
-  bool denied(VerbSet verbs, const PathPattern& pattern) const {
-    return std::any_of(rules_.begin(), rules_.end(), [&](const Rule& rule) {
-      return rule.effect == Effect::Deny && rule.verbs.contains(verbs) && rule.except_paths.empty() &&
-             std::any_of(rule.paths.begin(), rule.paths.end(), [&](const PathPattern& deny) {
-               return deny == pattern || (!has_wildcard(pattern) && checker::glob_match(deny, pattern));
-             });
-    });
-  }
-
-  // What may be written and executed is code of the plugin's own choosing.
-  void lint() {
-    std::size_t budget = 4'000'000;
-    for (const Rule& runs : rules_) {
-      if (runs.effect == Effect::Deny || !runs.verbs.intersects(kRuns)) continue;
-      for (const Rule& writes : rules_) {
-        if (writes.effect == Effect::Deny || !writes.verbs.intersects(Verb::FileWrite | Verb::FileCreate))
-          continue;
-        if (runs.layer == Layer::Preset && writes.layer == Layer::Preset) continue;
-        if (budget-- == 0) return;
-        if (const auto both = common(runs, writes)) {
-          report_overlap(runs, writes, *both);
-          if (++overlaps_ >= 20) return;
-        }
-      }
-    }
-  }
-
-  std::optional<std::string> common(const Rule& runs, const Rule& writes) const {
-    for (const PathPattern& a : runs.paths) {
-      for (const PathPattern& b : writes.paths) {
-        if (!overlap(a, b)) continue;
-        const PathPattern& narrow = has_wildcard(a) ? b : a;
-        const auto excepted = [&](const Rule& rule) {
-          return std::any_of(rule.except_paths.begin(), rule.except_paths.end(),
-                             [&](const PathPattern& hole) {
-                               return hole == narrow || hole == a || hole == b ||
-                                      (!has_wildcard(narrow) && checker::glob_match(hole, narrow));
-                             });
-        };
-        if (excepted(runs) || excepted(writes)) continue;
-        if (denied(Verb::FileWrite | Verb::FileCreate, a) || denied(Verb::ExecRun, b)) continue;
-        return is_everything(a) || is_everything(b) ? std::string("/**") : narrow;
-      }
-    }
-    return std::nullopt;
-  }
-
-  void report_overlap(const Rule& runs, const Rule& writes, const std::string& what) {
-    const bool wide = what == "/**";
-    if (wide && warned_wide_) return;
-    warned_wide_ = warned_wide_ || wide;
-    const Rule& later = writes.layer == Layer::Preset ? runs : writes;
-    diagnostics_.all.push_back({wide ? Severity::Warning : Severity::Error, wide ? "SBX-V202" : "SBX-V201",
-                                wide ? "the grants are so wide that what is written can be executed"
-                                     : "\"" + what + "\" may be both written and executed (" +
-                                           writes.source.text + " and " + runs.source.text + ")",
-                                later.source.file, later.source.line, 0, later.source.pointer,
-                                wide ? "for observing only" : "take one of the two away, or use \"except\""});
-  }
-
+  // What may run may not be changed, and neither may the links by which it is called.
   void seal_programs() {
     int number = 0;
     std::vector<Rule> sealed;
-    for (const Rule& rule : rules_) {
+    for (std::size_t i = 0; i < rules_.size(); ++i) {
+      const Rule& rule = rules_[i];
       if (rule.effect != Effect::Allow || !rule.verbs.contains(Verb::ExecRun)) continue;
       Rule seal;
       for (const PathPattern& pattern : rule.paths) {
-        if (pattern.starts_with('/') && checker::literal_prefix(pattern) != "/")
-          seal.paths.push_back(pattern);
+        // Would deny every change there is. The lint has warned where that matters.
+        if (!is_everything(pattern)) seal.paths.push_back(pattern);
       }
+      for (const std::string& name : names_[i]) push_unique(seal.paths, literal(name));
       if (seal.paths.empty()) continue;
       seal.id = "implied" + std::to_string(++number);
       seal.effect = Effect::Deny;
@@ -396,10 +354,13 @@ class Compiler {
   LinkReader& links_;
   LinkResolver resolver_{links_};
   std::vector<Rule> rules_;
+  std::vector<int> columns_;                     // one a rule
+  std::vector<std::vector<std::string>> names_;  // one a rule: the links that lead to what it grants
   std::vector<PathPattern> changeable_;
+  std::unordered_map<std::string, bool> plantable_;
+  VerbSet granted_everywhere_;
+  bool changes_everything_ = false;
   std::optional<std::vector<std::string>> merged_;
-  int overlaps_ = 0;
-  bool warned_wide_ = false;
 };
 
 }  // namespace

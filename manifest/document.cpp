@@ -6,9 +6,10 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 // toml++ 3.3 tells the compiler that it can never meet most characters outside ASCII where it looks for white
@@ -65,59 +66,94 @@ void check_size(std::size_t& nodes, int depth, int line, int column) {
   if (depth > kMaxDepth) throw SyntaxError{"nested too deeply", line, column, "at most 64 levels"};
 }
 
-void add_member(Node& object, std::string key, Node value) {
-  if (object.members.size() > 10'000)
-    throw SyntaxError{"too many keys in one object", value.line, value.column, {}};
-  if (object.find(key) != nullptr)
-    throw SyntaxError{"the key \"" + key + "\" stands here twice", value.line, value.column,
-                      "keep one of them"};
-  object.members.emplace_back(std::move(key), std::move(value));
+// `object` is complete: no key may stand in it twice.
+void check_members(const Node& object) {
+  using Member = std::pair<std::string, Node>;
+  std::vector<const Member*> sorted;
+  for (const Member& member : object.members) sorted.push_back(&member);
+  std::ranges::stable_sort(sorted, {},
+                           [](const Member* member) -> std::string_view { return member->first; });
+  const auto twice = std::ranges::adjacent_find(
+      sorted, [](const Member* a, const Member* b) { return a->first == b->first; });
+  if (twice == sorted.end()) return;
+  const Node& second = (*(twice + 1))->second;
+  throw SyntaxError{"the key \"" + (*twice)->first + "\" stands here twice", second.line, second.column,
+                    "keep one of them"};
 }
 
-// ---- JSON: nlohmann's parser, fed through an iterator that knows where it is ----
+// ---- JSON: nlohmann's parser checks and decodes; where its tokens stand is found beside it ----
 
-struct Position {
-  int line = 1, column = 0;
-  int token_line = 1, token_column = 0;  // before the last character: the parser looks one ahead
-};
-
-class TrackedIterator {
+// Goes from token to token in the order of the parser's events. What it is asked about has passed the parser
+// before, so that it only has to know where tokens end.
+class TokenPositions {
  public:
-  using iterator_category = std::input_iterator_tag;
-  using value_type = char;
-  using difference_type = std::ptrdiff_t;
-  using pointer = const char*;
-  using reference = const char&;
+  explicit TokenPositions(std::string_view text) : text_(text) {
+    if (text_.starts_with("\xef\xbb\xbf")) advance(3);
+  }
 
-  TrackedIterator(const char* at, Position* position) : at_(at), position_(position) {}
-  reference operator*() const { return *at_; }
-  TrackedIterator& operator++() {
-    position_->token_line = position_->line;
-    position_->token_column = position_->column;
-    if (*at_ == '\n') {
-      ++position_->line;
-      position_->column = 0;
+  struct Position {
+    int line, column;
+  };
+  // The next key, value or opening bracket.
+  Position next() {
+    skip_to_token();
+    const Position position{line_, column()};
+    if (at_ >= text_.size()) return position;
+    if (text_[at_] == '"') {
+      skip_string();
+    } else if (text_[at_] == '{' || text_[at_] == '[') {
+      advance(1);
     } else {
-      ++position_->column;
+      while (at_ < text_.size() && std::strchr(" \t\r\n,:]}/", text_[at_]) == nullptr) ++at_;
     }
-    ++at_;
-    return *this;
+    return position;
   }
-  TrackedIterator operator++(int) {
-    TrackedIterator old = *this;
-    ++*this;
-    return old;
+  Position at_offset(std::size_t offset) {
+    while (at_ < std::min(offset, text_.size())) advance(1);
+    return {line_, column()};
   }
-  bool operator==(const TrackedIterator& other) const { return at_ == other.at_; }
 
  private:
-  const char* at_;
-  Position* position_;
+  [[nodiscard]] int column() const { return static_cast<int>(at_ - line_start_) + 1; }
+
+  void advance(std::size_t count) {
+    for (const std::size_t end = std::min(at_ + count, text_.size()); at_ < end; ++at_) {
+      if (text_[at_] != '\n') continue;
+      ++line_;
+      line_start_ = at_ + 1;
+    }
+  }
+  void advance_to(std::size_t at) { advance((at == std::string_view::npos ? text_.size() : at) - at_); }
+
+  void skip_to_token() {
+    while (at_ < text_.size()) {
+      if (text_.substr(at_).starts_with("//")) {
+        advance_to(text_.find('\n', at_));
+      } else if (text_.substr(at_).starts_with("/*")) {
+        advance_to(text_.find("*/", at_ + 2));
+        advance(2);
+      } else if (std::strchr(" \t\r\n,:]}", text_[at_]) != nullptr) {
+        advance(1);
+      } else {
+        return;
+      }
+    }
+  }
+  void skip_string() {
+    ++at_;
+    while (at_ < text_.size() && text_[at_] != '"') at_ += text_[at_] == '\\' ? 2 : 1;
+    at_ = std::min(at_ + 1, text_.size());
+  }
+
+  std::string_view text_;
+  std::size_t at_ = 0;
+  std::size_t line_start_ = 0;
+  int line_ = 1;
 };
 
 class JsonReader : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit JsonReader(const Position& position) : position_(position) {}
+  explicit JsonReader(std::string_view text) : text_(text), positions_(text) {}
 
   bool null() override { return put({.kind = Node::Kind::Null}); }
   bool boolean(bool value) override {
@@ -139,16 +175,17 @@ class JsonReader : public nlohmann::json_sax<nlohmann::json> {
   bool start_array(std::size_t) override { return open({.kind = Node::Kind::Array}); }
   bool end_array() override { return close(); }
   bool key(string_t& name) override {
-    keys_.push_back({name, position_.token_line, position_.token_column});
+    keys_.push_back({name, positions_.next()});
     return true;
   }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
+  bool parse_error(std::size_t offset, const std::string&,
+                   const nlohmann::detail::exception& error) override {
     std::string text = error.what();
     // "[json.exception.parse_error.101] parse error at line 3, column 5: syntax error while ...": the tail is
     // for people.
     if (const std::size_t at = text.find(": "); at != std::string::npos) text.erase(0, at + 2);
-    throw SyntaxError{text, position_.line, std::max(1, position_.column),
-                      "check for a missing comma, quote or bracket just before"};
+    const auto [line, column] = TokenPositions(text_).at_offset(offset == 0 ? 0 : offset - 1);
+    throw SyntaxError{text, line, column, "check for a missing comma, quote or bracket just before"};
   }
 
   Node root;
@@ -156,17 +193,15 @@ class JsonReader : public nlohmann::json_sax<nlohmann::json> {
  private:
   struct Key {
     std::string name;
-    int line, column;
+    TokenPositions::Position position;
   };
 
+  // A member is found by its key, an item by itself.
   void place(Node& node) {
-    node.line = position_.token_line;
-    node.column = std::max(1, position_.token_column);
-    // A member is found by its key.
-    if (!stack_.empty() && stack_.back().kind == Node::Kind::Object && !keys_.empty()) {
-      node.line = keys_.back().line;
-      node.column = std::max(1, keys_.back().column);
-    }
+    auto position = positions_.next();
+    if (!stack_.empty() && stack_.back().kind == Node::Kind::Object) position = keys_.back().position;
+    node.line = position.line;
+    node.column = position.column;
   }
   bool put(Node node) {
     place(node);
@@ -183,6 +218,7 @@ class JsonReader : public nlohmann::json_sax<nlohmann::json> {
   bool close() {
     Node node = std::move(stack_.back());
     stack_.pop_back();
+    if (node.kind == Node::Kind::Object) check_members(node);
     attach(std::move(node));
     return true;
   }
@@ -194,24 +230,22 @@ class JsonReader : public nlohmann::json_sax<nlohmann::json> {
     } else {
       Key key = std::move(keys_.back());
       keys_.pop_back();
-      node.line = key.line;
-      add_member(stack_.back(), std::move(key.name), std::move(node));
+      stack_.back().members.emplace_back(std::move(key.name), std::move(node));
     }
   }
 
-  const Position& position_;
+  std::string_view text_;
+  TokenPositions positions_;
   std::vector<Node> stack_;
   std::vector<Key> keys_;
   std::size_t nodes_ = 0;
 };
 
 Node parse_json(std::string_view text) {
-  Position position;
-  JsonReader reader(position);
-  const TrackedIterator begin(text.data(), &position);
-  const TrackedIterator end(text.data() + text.size(), &position);
-  if (!nlohmann::json::sax_parse(begin, end, &reader, nlohmann::json::input_format_t::json, true, true)) {
-    throw SyntaxError{"this is no JSON", position.line, position.column, {}};
+  JsonReader reader(text);
+  if (!nlohmann::json::sax_parse(text.begin(), text.end(), &reader, nlohmann::json::input_format_t::json,
+                                 /*strict=*/true, /*ignore_comments=*/true)) {
+    throw SyntaxError{"this is no JSON", 1, 1, {}};
   }
   return std::move(reader.root);
 }
@@ -253,8 +287,9 @@ Node from_yaml(const YAML::Node& yaml, int depth, std::size_t& nodes) {
         Node value = from_yaml(member.second, depth + 1, nodes);
         value.line = member.first.Mark().line + 1;
         value.column = member.first.Mark().column + 1;
-        add_member(node, member.first.Scalar(), std::move(value));
+        node.members.emplace_back(member.first.Scalar(), std::move(value));
       }
+      check_members(node);
       break;
   }
   return node;
@@ -272,7 +307,15 @@ Node parse_yaml(std::string_view text) {
   }
   try {
     std::size_t nodes = 0;
-    return from_yaml(YAML::Load(std::string(text)), 0, nodes);
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+    if (documents.empty()) throw SyntaxError{"the file holds no document", 1, 1, {}};
+    if (documents.size() > 1) {
+      // What a second one denies would be passed over in silence.
+      throw SyntaxError{"the file holds " + std::to_string(documents.size()) + " documents",
+                        documents[1].Mark().line + 1, documents[1].Mark().column + 1,
+                        "one manifest a file: take the second \"---\" away"};
+    }
+    return from_yaml(documents.front(), 0, nodes);
   } catch (const YAML::Exception& error) {
     throw SyntaxError{error.msg, error.mark.line + 1, error.mark.column + 1,
                       "check the indentation and the quotes"};
@@ -281,7 +324,24 @@ Node parse_yaml(std::string_view text) {
 
 // ---- TOML ----
 
-Node from_toml(const toml::node& toml, int depth, std::size_t& nodes) {
+// A number as it was written: "1.10" is a version, and 1.1 another.
+std::string number_text(const toml::node& toml, std::string_view text) {
+  const toml::source_region& region = toml.source();
+  std::size_t start = 0;
+  for (toml::source_index line = 1; line < region.begin.line && start != std::string_view::npos; ++line) {
+    start = text.find('\n', start);
+    if (start != std::string_view::npos) ++start;
+  }
+  if (start == std::string_view::npos) return {};
+  // Columns count characters: go by them, over the bytes that only continue one.
+  for (toml::source_index column = 1; column < region.begin.column && start < text.size(); ++column) {
+    ++start;
+    while (start < text.size() && (static_cast<unsigned char>(text[start]) & 0xc0) == 0x80) ++start;
+  }
+  return std::string(text.substr(start, text.find_first_not_of("0123456789+-._eEinfa", start) - start));
+}
+
+Node from_toml(const toml::node& toml, std::string_view text, int depth, std::size_t& nodes) {
   Node node;
   node.line = static_cast<int>(toml.source().begin.line);
   node.column = static_cast<int>(toml.source().begin.column);
@@ -289,19 +349,21 @@ Node from_toml(const toml::node& toml, int depth, std::size_t& nodes) {
   if (const toml::table* table = toml.as_table()) {
     node.kind = Node::Kind::Object;
     for (const auto& [key, value] : *table) {
-      Node member = from_toml(value, depth + 1, nodes);
+      Node member = from_toml(value, text, depth + 1, nodes);
       if (key.source().begin.line != 0) {
         member.line = static_cast<int>(key.source().begin.line);
         member.column = static_cast<int>(key.source().begin.column);
       }
-      add_member(node, std::string(key.str()), std::move(member));
+      if (depth == 0 && key.str() == "version" && value.is_floating_point())
+        member.text = number_text(value, text);
+      node.members.emplace_back(std::string(key.str()), std::move(member));
     }
   } else if (const toml::array* array = toml.as_array()) {
     node.kind = Node::Kind::Array;
-    for (const toml::node& item : *array) node.items.push_back(from_toml(item, depth + 1, nodes));
-  } else if (const auto* text = toml.as_string()) {
+    for (const toml::node& item : *array) node.items.push_back(from_toml(item, text, depth + 1, nodes));
+  } else if (const auto* word = toml.as_string()) {
     node.kind = Node::Kind::String;
-    node.text = text->get();
+    node.text = word->get();
   } else if (const auto* flag = toml.as_boolean()) {
     node.kind = Node::Kind::Bool;
     node.text = flag->get() ? "true" : "false";
@@ -310,7 +372,9 @@ Node from_toml(const toml::node& toml, int depth, std::size_t& nodes) {
     node.text = std::to_string(integer->get());
   } else if (const auto* real = toml.as_floating_point()) {
     node.kind = Node::Kind::Number;
-    node.text = std::to_string(real->get());
+    std::array<char, 32> digits{};
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), real->get()).ptr;
+    node.text.assign(digits.data(), end);
   } else {
     throw SyntaxError{"dates have no place here", node.line, node.column, "put it into quotes"};
   }
@@ -321,7 +385,7 @@ Node parse_toml(std::string_view text) {
   try {
     const toml::table table = toml::parse(text);
     std::size_t nodes = 0;
-    return from_toml(table, 0, nodes);
+    return from_toml(table, text, 0, nodes);
   } catch (const toml::parse_error& error) {
     throw SyntaxError{std::string(error.description()),
                       static_cast<int>(error.source().begin.line),

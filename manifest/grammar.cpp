@@ -54,6 +54,60 @@ constexpr Class kClasses[] = {
     {"reg", GrantClass::Later, {}},         {"rpc", GrantClass::Later, {}},
     {"sys", GrantClass::Later, {}}};
 
+// The '[...]' that starts at text[at], as the matcher sees it; 0 where it is not closed.
+std::size_t class_length(std::string_view text, std::size_t at) {
+  std::size_t i = at + 1;
+  if (i < text.size() && (text[i] == '!' || text[i] == '^')) ++i;
+  if (i < text.size() && text[i] == ']') ++i;
+  const std::size_t close = text.find(']', i);
+  return close == std::string_view::npos ? 0 : close + 1 - at;
+}
+
+bool has_open_class(std::string_view component) {
+  for (std::size_t i = 0; i < component.size(); ++i) {
+    if (component[i] != '[') continue;
+    const std::size_t length = class_length(component, i);
+    if (length == 0) return true;
+    i += length - 1;
+  }
+  return false;
+}
+
+std::unexpected<GrammarError> open_class(std::string_view text) {
+  return error("SBX-V129", "\"" + std::string(text) + "\" has a '[' that is not closed",
+               "a literal '[' is written [[]");
+}
+
+constexpr std::size_t kLongestPattern = 4096;  // PATH_MAX: nothing longer can match
+
+// "git[status|diff **]" is about arguments, "python3.[0-9]" about characters. A class has ranges and at most
+// two single characters; all else is taken for arguments, because "git[status]" as a class is "gits".
+bool is_argument_rule(std::string_view scope) {
+  if (!scope.ends_with(']')) return false;
+  for (std::size_t at = 0; at < scope.size(); ++at) {
+    if (scope[at] != '[') continue;
+    const std::size_t length = class_length(scope, at);
+    if (length == 0) return false;
+    if (at + length < scope.size()) {
+      at += length - 1;
+      continue;
+    }
+    std::string_view inside = scope.substr(at + 1, length - 2);
+    if (inside.find_first_of(" |/") != std::string_view::npos || inside == "**") return true;
+    if (inside.starts_with('!') || inside.starts_with('^')) inside.remove_prefix(1);
+    int singles = 0;
+    for (std::size_t i = 0; i < inside.size(); ++i) {
+      if (i + 2 < inside.size() && inside[i + 1] == '-') {
+        i += 2;
+      } else {
+        ++singles;
+      }
+    }
+    return singles > 2;
+  }
+  return false;
+}
+
 bool has_control_characters(std::string_view text) {
   return std::any_of(text.begin(), text.end(),
                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
@@ -113,20 +167,73 @@ std::expected<Grant, GrammarError> parse_grant(std::string_view text) {
                                                       : "/srv/data/**"));
   }
   grant.scope = std::string(text.substr(second + 1));
-  if (grant.kind == GrantClass::Exec && grant.scope.ends_with(']') &&
-      grant.scope.find('[') != std::string::npos && grant.scope.find('/') != std::string::npos &&
-      grant.scope.find('[') > grant.scope.rfind('/')) {
-    const std::string_view inside = std::string_view(grant.scope).substr(grant.scope.find('['));
-    if (inside.find_first_of(" |*") != std::string_view::npos) {
-      return error("SBX-V114",
-                   "rules over the arguments of a program are not supported: " + std::string(text),
-                   "grant the program itself, or a wrapper script that takes no arguments");
-    }
+  if (grant.kind == GrantClass::Exec && is_argument_rule(grant.scope)) {
+    return error("SBX-V114", "rules over the arguments of a program are not supported: " + std::string(text),
+                 "grant the program itself, or a wrapper script that takes no arguments; alternatives are "
+                 "written {a,b}");
   }
   return grant;
 }
 
-std::expected<std::string, GrammarError> expand_variables(std::string_view text, const Variables& variables) {
+bool begins_with_class(std::string_view text) {
+  const std::string_view name = text.substr(0, text.find(':'));
+  return name.size() < text.size() && std::any_of(
+                                          std::begin(kClasses), std::end(kClasses),
+                                          [&](const Class& known) { return known.name == name; });
+}
+
+std::expected<void, GrammarError> check_exception(const Grant& use, const Grant& except) {
+  if (use.kind != except.kind)
+    return error("SBX-V117", "the exception is of another class than the permission",
+                 "an exception takes something out of its own permission");
+  VerbSet covered = except.verbs;
+  if (covered.contains(Verb::FileRead)) covered |= Verb::FileList;
+  if (use.kind != GrantClass::Later && !covered.intersects(use.verbs))
+    return error("SBX-V117", "the exception is about none of the permission's verbs",
+                 "leave class and verbs out, and it counts for all of them");
+  return {};
+}
+
+const Variables& stand_in_variables() {
+  static const Variables values{.home = "/home",
+                                .cwd = "/cwd",
+                                .tmp = "/tmp",
+                                .plugin_dir = "/plugin",
+                                .plugin_data = "/data",
+                                .host = {},
+                                .unknown_host = UnknownHostValue::StandIn};
+  return values;
+}
+
+namespace {
+
+// An alternative "{a,b}", as opposed to a variable.
+bool has_braces(std::string_view text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '{' && (i == 0 || text[i - 1] != '$')) return true;
+  }
+  return false;
+}
+
+void append_value(std::string& out, std::string_view value, std::string_view special) {
+  for (const char c : value) {
+    if (special.find(c) != std::string_view::npos) {
+      out += '[';
+      out += c;
+      out += ']';
+    } else {
+      out += c;
+    }
+  }
+}
+
+}  // namespace
+
+std::expected<std::string, GrammarError> expand_variables(std::string_view text, const Variables& variables,
+                                                          Quoting quoting,
+                                                          std::vector<std::string>& stand_ins) {
+  // A value is a name, not a pattern: its own wildcards mean themselves.
+  const std::string_view special = quoting == Quoting::Plain ? "" : has_braces(text) ? "*?[{}," : "*?[{}";
   std::string out;
   while (true) {
     const std::size_t at = text.find("${");
@@ -135,7 +242,8 @@ std::expected<std::string, GrammarError> expand_variables(std::string_view text,
     const std::size_t end = text.find('}', at);
     if (end == std::string_view::npos)
       return error("SBX-V120", "\"${\" without \"}\"", "close the variable's name");
-    const std::string_view name = text.substr(at + 2, end - at - 2);
+    const std::string name(text.substr(at + 2, end - at - 2));
+    text.remove_prefix(end + 1);
     const std::string* value = nullptr;
     if (name == "HOME") value = &variables.home;
     if (name == "CWD") value = &variables.cwd;
@@ -146,27 +254,24 @@ std::expected<std::string, GrammarError> expand_variables(std::string_view text,
       for (const auto& [key, path] : variables.host) {
         if (key == name.substr(5)) value = &path;
       }
+      if (value == nullptr && variables.unknown_host == UnknownHostValue::StandIn) {
+        stand_ins.push_back(name);
+        out += quoting == Quoting::Plain ? "host.invalid" : "/nonexistent";
+        continue;
+      }
       if (value == nullptr)
-        return error("SBX-V122", "the host does not say where \"" + std::string(name) + "\" is", "");
+        return error("SBX-V122", "the host gives no value for ${" + name + "}",
+                     "name the place itself, or run it from a host that knows it");
     }
     if (value == nullptr) {
       const std::string near = nearest_word(name, {"HOME", "CWD", "TMP", "PLUGIN_DIR", "PLUGIN_DATA"});
-      return error("SBX-V121", "there is no variable ${" + std::string(name) + "}",
+      return error("SBX-V121", "there is no variable ${" + name + "}",
                    near.empty() ? "known: HOME, CWD, TMP, PLUGIN_DIR, PLUGIN_DATA, HOST:name"
                                 : "did you mean ${" + near + "}?");
     }
-    if (value->empty()) return error("SBX-V123", "${" + std::string(name) + "} has no value here", "");
-    // A value is a name, not a pattern: its own wildcards mean themselves.
-    for (const char c : *value) {
-      if (c == '*' || c == '?' || c == '[' || c == '{' || c == '}') {
-        out += '[';
-        out += c;
-        out += ']';
-      } else {
-        out += c;
-      }
-    }
-    text.remove_prefix(end + 1);
+    if (value->empty())
+      return error("SBX-V123", "${" + name + "} has no value here", "write the path that is meant");
+    append_value(out, *value, special);
   }
 }
 
@@ -177,8 +282,8 @@ std::expected<std::vector<std::string>, GrammarError> expand_braces(std::string_
   const auto next_of = [](const std::string& current, std::string_view wanted, std::size_t from) {
     for (std::size_t i = from; i < current.size(); ++i) {
       if (current[i] == '[') {
-        const std::size_t close = current.find(']', std::min(i + 2, current.size()));
-        if (close != std::string::npos) i = close;
+        const std::size_t length = class_length(current, i);
+        if (length != 0) i += length - 1;
       } else if (wanted.find(current[i]) != std::string_view::npos) {
         return i;
       }
@@ -190,7 +295,8 @@ std::expected<std::vector<std::string>, GrammarError> expand_braces(std::string_
     todo.pop_back();
     const std::size_t open = next_of(current, "{", 0);
     if (open == std::string::npos) {
-      if (next_of(current, "}", 0) != std::string::npos) return error("SBX-V124", "\"}\" without \"{\"", "");
+      if (next_of(current, "}", 0) != std::string::npos)
+        return error("SBX-V124", "\"}\" without \"{\"", "a literal '}' is written [}]");
       done.push_back(std::move(current));
       continue;
     }
@@ -203,7 +309,8 @@ std::expected<std::vector<std::string>, GrammarError> expand_braces(std::string_
       if (current[i] == ',' && depth == 1) cuts.push_back(i);
       if (current[i] == '}' && --depth == 0) close = i;
     }
-    if (close == std::string::npos) return error("SBX-V124", "\"{\" without \"}\"", "");
+    if (close == std::string::npos)
+      return error("SBX-V124", "\"{\" without \"}\"", "a literal '{' is written [{]");
     cuts.push_back(close);
     for (std::size_t i = cuts.size() - 1; i > 0; --i) {
       todo.push_back(current.substr(0, open) + current.substr(cuts[i - 1] + 1, cuts[i] - cuts[i - 1] - 1) +
@@ -242,6 +349,7 @@ std::expected<std::vector<checker::PathPattern>, GrammarError> path_patterns(std
         return error("SBX-V128", "\"**\" must be a component of its own in \"" + text + "\"",
                      "write /**/ or *");
       }
+      if (has_open_class(part)) return open_class(text);
       clean += clean.empty() && text.starts_with("**/") ? part : "/" + part;
     }
     if (subtree) clean += "/**";
@@ -279,6 +387,30 @@ bool parse_address(const std::string& text, Network& out) {
 bool is_v4(const Address& address) {
   return std::all_of(address.begin(), address.begin() + 10, [](std::uint8_t b) { return b == 0; }) &&
          address[10] == 0xff && address[11] == 0xff;
+}
+
+// An IPv6 network that has the IPv4-mapped addresses in it means IPv6 alone: what is left when ::ffff:0:0/96
+// is taken out, one network for each bit in which an address can differ from it.
+std::vector<Network> without_mapped(const Network& network) {
+  Address mapped{};
+  mapped[10] = mapped[11] = 0xff;
+  const auto bit = [](const Address& address, int at) {
+    return address[static_cast<std::size_t>(at / 8)] >> (7 - at % 8) & 1;
+  };
+  for (int at = 0; at < std::min(network.bits, 96); ++at) {
+    if (bit(network.address, at) != bit(mapped, at)) return {network};
+  }
+  if (network.bits >= 96) return {network};
+  std::vector<Network> rest;
+  for (int at = network.bits; at < 96; ++at) {
+    Network part{.address = mapped, .bits = at + 1};
+    part.address[static_cast<std::size_t>(at / 8)] ^= static_cast<std::uint8_t>(1U << (7 - at % 8));
+    for (int clear = at + 1; clear < 128; ++clear)
+      part.address[static_cast<std::size_t>(clear / 8)] &=
+          static_cast<std::uint8_t>(~(1U << (7 - clear % 8)));
+    rest.push_back(part);
+  }
+  return rest;
 }
 
 // "10.0.0.0/8", "fd00::/8", or one address.
@@ -372,6 +504,7 @@ std::expected<std::vector<NetPattern>, GrammarError> net_patterns(std::string_vi
   }
   std::string_view host = scope;
   std::string_view port_text;
+  std::string network_text;
   if (scope.starts_with('[')) {
     const std::size_t close = scope.find(']');
     if (close == std::string_view::npos)
@@ -379,17 +512,22 @@ std::expected<std::vector<NetPattern>, GrammarError> net_patterns(std::string_vi
                    "IPv6 addresses stand in brackets: [::1]:443");
     host = scope.substr(1, close - 1);
     std::string_view rest = scope.substr(close + 1);
+    if (host.find(':') == std::string_view::npos)
+      return error("SBX-V131", "\"" + std::string(host) + "\" is no IPv6 address",
+                   "brackets are for IPv6 alone: [::1]:443");
     if (rest.starts_with('/')) {  // [fd00::]/8
       const std::size_t colon = rest.find(':');
-      const auto network = parse_network(std::string(host) + std::string(rest.substr(0, colon)));
-      if (!network) return std::unexpected(network.error());
-      base.network = network->address;
-      base.prefix_bits = network->bits;
-      port_text = colon == std::string_view::npos ? std::string_view{} : rest.substr(colon + 1);
-      host = {};
-    } else if (rest.starts_with(':')) {
+      network_text = std::string(host) + std::string(rest.substr(0, colon));
+      host = network_text;
+      rest = colon == std::string_view::npos ? std::string_view{} : rest.substr(colon);
+    }
+    if (rest.empty()) {
+      // all ports
+    } else if (rest.starts_with(':') && rest.size() > 1) {
       port_text = rest.substr(1);
-    } else if (!rest.empty()) {
+    } else if (rest == ":") {
+      return error("SBX-V134", "\"" + whole + "\" ends in a colon", "name a port, or leave the colon out");
+    } else {
       return error("SBX-V130", "\"" + whole + "\" has something between the address and the port",
                    "[::1]:443");
     }
@@ -399,6 +537,10 @@ std::expected<std::vector<NetPattern>, GrammarError> net_patterns(std::string_vi
     port_text = scope.substr(colon + 1);
     if (port_text.empty())
       return error("SBX-V134", "\"" + whole + "\" ends in a colon", "name a port, or leave the colon out");
+  } else if (scope.find(':') != std::string_view::npos && scope.find('/') == std::string_view::npos) {
+    // "2001:db8::1:443" would be an address of its own: nobody means that.
+    return error("SBX-V130", "\"" + whole + "\" is an IPv6 address without brackets",
+                 "[" + std::string(scope) + "], or [address]:port");
   }
   auto ports = parse_ports(port_text);
   if (!ports) return std::unexpected(ports.error());
@@ -407,18 +549,18 @@ std::expected<std::vector<NetPattern>, GrammarError> net_patterns(std::string_vi
   const auto add_network = [&](std::string_view text) -> std::expected<void, GrammarError> {
     const auto network = parse_network(text);
     if (!network) return std::unexpected(network.error());
-    NetPattern pattern = base;
-    pattern.network = network->address;
-    pattern.prefix_bits = network->bits;
-    hosts.push_back(pattern);
+    for (const Network& part : without_mapped(*network)) {
+      NetPattern pattern = base;
+      pattern.network = part.address;
+      pattern.prefix_bits = part.bits;
+      hosts.push_back(pattern);
+    }
     return {};
   };
   const auto add_all = [&](std::span<const char* const> list) {
     for (const char* text : list) (void)add_network(text);
   };
-  if (host.empty() && base.prefix_bits != 0) {
-    hosts.push_back(base);
-  } else if (host == "*") {
+  if (host == "*") {
     hosts.push_back(base);
   } else if (host == "@loopback") {
     add_all(kLoopback);
@@ -465,6 +607,58 @@ std::expected<std::vector<NetPattern>, GrammarError> net_patterns(std::string_vi
     }
   }
   return patterns;
+}
+
+std::expected<Scope, GrammarError> read_scope(const Grant& grant, const Variables& variables) {
+  Scope scope;
+  const auto name_error = [&](const char* hint) {
+    return error("SBX-V115", "\"" + grant.scope + "\" cannot be matched", hint);
+  };
+  const auto is_path = [](std::string_view text) { return text.starts_with('/') || text.starts_with("**/"); };
+  switch (grant.kind) {
+    case GrantClass::Later:
+      return scope;
+    case GrantClass::Env:
+      if (is_path(grant.scope) || grant.scope.find_first_of("=:{}$") != std::string::npos)
+        return name_error("the name of one variable, or a glob over names: LC_*");
+      if (has_open_class(grant.scope)) return open_class(grant.scope);
+      scope.paths = {grant.scope};
+      break;
+    case GrantClass::Signal:
+      if (grant.scope.find_first_not_of("0123456789*?[]-!") != std::string::npos)
+        return name_error("* or the number of a process");
+      if (has_open_class(grant.scope)) return open_class(grant.scope);
+      scope.paths = {grant.scope};
+      break;
+    case GrantClass::Net: {
+      const auto text = expand_variables(grant.scope, variables, Quoting::Plain, scope.stand_ins);
+      if (!text) return std::unexpected(text.error());
+      scope.names_transport = text->starts_with("tcp/") || text->starts_with("udp/");
+      auto nets = net_patterns(*text, scope.warning);
+      if (!nets) return std::unexpected(nets.error());
+      scope.nets = std::move(*nets);
+      break;
+    }
+    case GrantClass::Unix:
+    case GrantClass::File:
+    case GrantClass::Exec: {
+      const auto text = expand_variables(grant.scope, variables, Quoting::Pattern, scope.stand_ins);
+      if (!text) return std::unexpected(text.error());
+      if (grant.kind == GrantClass::Unix && (*text == "*" || text->starts_with('@'))) {
+        scope.paths = {*text};
+        break;
+      }
+      auto paths = path_patterns(*text);
+      if (!paths) return std::unexpected(paths.error());
+      scope.paths = std::move(*paths);
+      break;
+    }
+  }
+  for (const checker::PathPattern& pattern : scope.paths) {
+    if (pattern.size() > kLongestPattern)
+      return error("SBX-V118", "a scope of " + std::to_string(pattern.size()) + " bytes", "at most 4096");
+  }
+  return scope;
 }
 
 }  // namespace secbox::manifest

@@ -13,6 +13,12 @@ std::optional<std::string> FileSystemLinks::read_link(const std::string& path) {
   return std::string(buffer.data(), static_cast<std::size_t>(got));
 }
 
+namespace {
+bool is_below_own_process(const std::string& path) {
+  return path.starts_with("/proc/self/") || path.starts_with("/proc/thread-self/");
+}
+}  // namespace
+
 const ResolvedPrefix& LinkResolver::resolve(const std::string& path) {
   int budget = 40;  // MAXSYMLINKS
   const auto known = known_.find(path);
@@ -37,7 +43,9 @@ ResolvedPrefix LinkResolver::follow(const std::string& path, int& budget) {
     return result;
   }
   const std::string name = result.path == "/" ? "/" + leaf : result.path + "/" + leaf;
-  const auto text = budget > 0 ? links_.read_link(name) : std::nullopt;
+  // Another place for each process that asks: rules call the plugin's own by these names.
+  const bool own_process = name == "/proc/self" || name == "/proc/thread-self" || is_below_own_process(name);
+  const auto text = budget > 0 && !own_process ? links_.read_link(name) : std::nullopt;
   if (!text) {
     result.path = name;
     return result;

@@ -2,27 +2,37 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "manifest/grammar.h"
+#include "manifest/preset.h"
 
 namespace secbox::manifest {
 
 namespace {
 
-// Characters that make text look like something else: controls, and those that reorder what is read.
+// One code point of UTF-8 (the document is valid), or nullopt at the end.
+std::optional<char32_t> next_character(std::string_view& text) {
+  if (text.empty()) return std::nullopt;
+  const auto lead = static_cast<unsigned char>(text[0]);
+  const std::size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  char32_t code = length == 1 ? lead : lead & (0x7fU >> length);
+  for (std::size_t i = 1; i < std::min(length, text.size()); ++i)
+    code = code << 6 | (static_cast<unsigned char>(text[i]) & 0x3fU);
+  text.remove_prefix(std::min(length, text.size()));
+  return code;
+}
+
+// Characters that make text look like something else: controls, those that reorder what is read, and those
+// that are not seen at all (Unicode TR 36).
 bool is_deceptive(std::string_view text) {
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c < 0x20 || c == 0x7f) return true;
-    if (c == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0)
-      return true;  // C1
-    if (c == 0xe2 && i + 2 < text.size()) {
-      const auto second = static_cast<unsigned char>(text[i + 1]);
-      const auto third = static_cast<unsigned char>(text[i + 2]);
-      // U+200B..200F, U+2028..202E, U+2060..206F
-      if (second == 0x80 && ((third >= 0x8b && third <= 0x8f) || (third >= 0xa8 && third <= 0xae)))
-        return true;
-      if (second == 0x81 && third >= 0xa0 && third <= 0xaf) return true;
+  constexpr std::pair<char32_t, char32_t> kRanges[] = {{0x00, 0x1f},     {0x7f, 0x9f},      {0xad, 0xad},
+                                                       {0x61c, 0x61c},   {0x180e, 0x180e},  {0x200b, 0x200f},
+                                                       {0x2028, 0x202e}, {0x2060, 0x206f},  {0xfeff, 0xfeff},
+                                                       {0xfff9, 0xfffb}, {0xe0000, 0xe007f}};
+  while (const auto code = next_character(text)) {
+    for (const auto& [first, last] : kRanges) {
+      if (*code >= first && *code <= last) return true;
     }
   }
   return false;
@@ -60,31 +70,41 @@ class Reader {
         manifest_.entry_point = read_words(*entry, "/entry_point");
       }
     }
-    if (const Node* presets = root.find("presets")) {
-      manifest_.presets = read_words(*presets, "/presets");
-      for (std::size_t i = 0; i < manifest_.presets.size(); ++i) {
-        if (manifest_.presets[i] != "base") {
-          problem(presets->items[i], "/presets/" + std::to_string(i), "SBX-V108",
-                  "there is no preset \"" + manifest_.presets[i] + "\"", "known: base (secbox preset list)");
-        }
-      }
-    }
+    if (const Node* presets = root.find("presets")) read_presets(*presets);
     if (const Node* permissions = root.find("permissions")) read_permissions(*permissions);
     if (const Node* env = root.find("env")) read_env(*env);
     read_limits(root);
     read_timeouts(root);
-    if (const Node* registers = root.find("registers");
-        registers != nullptr && registers->kind != Node::Kind::Object) {
-      problem(*registers, "/registers", "SBX-V105", "\"registers\" is an object of lists", "");
-    }
+    if (const Node* registers = root.find("registers")) read_registers(*registers);
     return manifest_;
   }
 
  private:
   void problem(const Node& node, const std::string& pointer, const char* code, const std::string& message,
                const std::string& hint) {
+    if (++problems_ > kMostProblems) return;
+    if (problems_ == kMostProblems) {
+      diagnostics_.all.push_back({Severity::Error, "SBX-V104", "too many problems: the rest is not listed",
+                                  manifest_.file, node.line, node.column, pointer, "mend these first"});
+      return;
+    }
     diagnostics_.all.push_back(
         {Severity::Error, code, message, manifest_.file, node.line, node.column, pointer, hint});
+  }
+
+  // RFC 6901: "~" and "/" of a key are written "~0" and "~1".
+  static std::string escape_pointer(std::string_view key) {
+    std::string out;
+    for (const char c : key) {
+      if (c == '~') {
+        out += "~0";
+      } else if (c == '/') {
+        out += "~1";
+      } else {
+        out += c;
+      }
+    }
+    return out;
   }
 
   void check_keys(const Node& object, const std::string& pointer,
@@ -94,7 +114,7 @@ class Reader {
       const std::string near = nearest_word(key, known);
       std::string list;
       for (const std::string_view word : known) list += (list.empty() ? "" : ", ") + std::string(word);
-      problem(value, pointer + "/" + key, "SBX-V106", "unknown key \"" + key + "\"",
+      problem(value, pointer + "/" + escape_pointer(key), "SBX-V106", "unknown key \"" + key + "\"",
               near.empty() ? "known here: " + list + "; keys that begin with x- are ignored"
                            : "did you mean \"" + near + "\"?");
     }
@@ -148,19 +168,60 @@ class Reader {
     return words;
   }
 
+  void read_presets(const Node& node) {
+    manifest_.presets.clear();
+    if (!expect(node, Node::Kind::Array, "/presets", "a list of names")) return;
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+      const Node& item = node.items[i];
+      const std::string pointer = "/presets/" + std::to_string(i);
+      if (!expect(item, Node::Kind::String, pointer, "a string")) continue;
+      if (std::find(std::begin(kPresetNames), std::end(kPresetNames), item.text) == std::end(kPresetNames)) {
+        const std::string near = nearest_word(item.text, {std::begin(kPresetNames), std::end(kPresetNames)});
+        problem(item, pointer, "SBX-V108", "there is no preset \"" + item.text + "\"",
+                near.empty() ? "secbox preset list names them" : "did you mean \"" + near + "\"?");
+        continue;
+      }
+      manifest_.presets.push_back(item.text);
+    }
+  }
+
+  // Read for its form alone: nothing registers in this version.
+  void read_registers(const Node& node) {
+    if (!expect(node, Node::Kind::Object, "/registers", "an object of lists")) return;
+    check_keys(node, "/registers", {"tools", "channels", "commands", "services", "hooks"});
+    for (const auto& [key, value] : node.members) {
+      if (!key.starts_with("x-")) (void)read_words(value, "/registers/" + escape_pointer(key));
+    }
+  }
+
   checker::Source source_of(const Node& node, const std::string& pointer, const std::string& text) {
     return {.file = manifest_.file, .line = node.line, .pointer = pointer, .text = text};
   }
 
+  // All that can be said before the variables of a run are known, so that everything is reported at once.
   void check_grammar(const Node& node, const std::string& pointer, const std::string& text) {
     const auto grant = parse_grant(text);
     if (!grant) {
       problem(node, pointer, grant.error().code.c_str(), grant.error().message, grant.error().hint);
-    } else if (grant->kind == GrantClass::Later) {
+      return;
+    }
+    if (grant->kind == GrantClass::Later) {
       diagnostics_.all.push_back(
           {Severity::Warning, "SBX-V190", "\"" + text + "\" is not enforced by this version", manifest_.file,
            node.line, node.column, pointer, "file, net, exec, env, ipc and signal are"});
+      return;
     }
+    if (const auto scope = read_scope(*grant, stand_in_variables()); !scope) {
+      problem(node, pointer, scope.error().code.c_str(), scope.error().message, scope.error().hint);
+    }
+  }
+
+  void check_except(const Node& node, const std::string& pointer, const Entry& base, const Entry& entry) {
+    const auto use = parse_grant(base.use);
+    const auto except = parse_grant(entry.use);
+    if (!use || !except) return;  // reported already
+    if (const auto fits = check_exception(*use, *except); !fits)
+      problem(node, pointer, fits.error().code.c_str(), fits.error().message, fits.error().hint);
   }
 
   // "file:read:..." or {use, except, reason}. `base` is set for the entries of an "except" list.
@@ -193,13 +254,15 @@ class Reader {
               "\"file:read:/srv/**\"");
       return std::nullopt;
     }
-    if (base != nullptr && !parse_grant(entry.use)) {
+    if (base != nullptr && !begins_with_class(entry.use)) {
       // A bare scope: of the same class and verbs.
       const std::size_t second = base->use.find(':', base->use.find(':') + 1);
       if (second != std::string::npos) entry.use = base->use.substr(0, second + 1) + entry.use;
     }
     entry.source = source_of(node, pointer, entry.use);
+    entry.column = node.column;
     check_grammar(node, pointer, entry.use);
+    if (base != nullptr) check_except(node, pointer, *base, entry);
     if (const Node* except = node.find("except"); node.kind == Node::Kind::Object && except != nullptr) {
       if (expect(*except, Node::Kind::Array, pointer + "/except", "a list")) {
         for (std::size_t i = 0; i < except->items.size(); ++i) {
@@ -242,15 +305,17 @@ class Reader {
         const Node& item = list->items[i];
         const std::string where = pointer + "/" + std::to_string(i);
         if (!expect(item, Node::Kind::String, where, "a name")) continue;
-        if (item.text.empty() || item.text.find('=') != std::string::npos || is_deceptive(item.text)) {
+        if (item.text.empty() || is_deceptive(item.text)) {
           problem(item, where, "SBX-V115", "\"" + item.text + "\" is no variable's name",
                   "a name or a glob, for example LC_*");
           continue;
         }
+        check_grammar(item, where, "env:read:" + item.text);
         out->push_back({.use = item.text,
                         .except = {},
                         .reason = {},
-                        .source = source_of(item, where, "env:read:" + item.text)});
+                        .source = source_of(item, where, "env:read:" + item.text),
+                        .column = item.column});
       }
     }
   }
@@ -258,14 +323,15 @@ class Reader {
   // "500MB", "80%", "10s", 64: a number and one of `units` (name -> factor).
   std::optional<std::uint64_t> read_quantity(
       const Node& node, const std::string& pointer,
-      const std::vector<std::pair<std::string_view, std::uint64_t>>& units, const char* example) {
+      const std::vector<std::pair<std::string_view, std::uint64_t>>& units, const char* example,
+      std::uint64_t most = INT64_MAX) {
     const std::string_view text = node.text;
     std::uint64_t value = 0;
     if (node.kind == Node::Kind::Number || node.kind == Node::Kind::String) {
       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
       const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
       for (const auto& [name, factor] : units) {
-        if (error == std::errc{} && unit == name && value <= UINT64_MAX / factor) return value * factor;
+        if (error == std::errc{} && unit == name && value <= most / factor) return value * factor;
       }
     }
     problem(node, pointer, "SBX-V116", "\"" + node.text + "\" cannot be read here",
@@ -297,8 +363,10 @@ class Reader {
         out.reset();
         return;
       }
-      if (const auto value = read_quantity(*entry, std::string("/limits/") + key, units, example)) {
-        out = static_cast<typename std::decay_t<decltype(out)>::value_type>(*value);
+      using Value = typename std::decay_t<decltype(out)>::value_type;
+      constexpr std::uint64_t kMost = std::min<std::uint64_t>(INT64_MAX, std::numeric_limits<Value>::max());
+      if (const auto value = read_quantity(*entry, std::string("/limits/") + key, units, example, kMost)) {
+        out = static_cast<Value>(*value);
       }
     };
     take("memory", sizes, "\"500MB\"", limits.memory_bytes);
@@ -341,8 +409,10 @@ class Reader {
     }
   }
 
+  static constexpr int kMostProblems = 200;
   Diagnostics& diagnostics_;
   Manifest manifest_;
+  int problems_ = 0;
 };
 
 void read_model(const Node& root, const std::string& file, Loaded& loaded) {

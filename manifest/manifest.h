@@ -16,6 +16,7 @@ struct Entry {
   std::vector<Entry> except;  // bare scopes are completed with the class and verbs of `use`
   std::string reason;
   checker::Source source;
+  int column = 0;  // 1-based, beside source.line
 };
 
 struct Limits {

@@ -20,6 +20,7 @@ constexpr PresetGrant kBase[] = {
     {"file:read:/run/systemd/resolve/*.conf", "name servers"},
     {"file:read:/etc/ssl/{certs/**,openssl.cnf}", "certificates of authorities"},
     {"file:read:/{etc,usr/share,usr/local/share}/ca-certificates/**", "certificates of authorities"},
+    {"file:read:/etc/ca-certificates.conf", "certificates of authorities"},
     {"file:read:{/etc/terminfo,/lib/terminfo,/usr/share/terminfo}/**", "terminals"},
     {"file:read|write:/dev/{null,zero,full}", "the empty devices"},
     {"file:read:/dev/{random,urandom}", "random numbers"},

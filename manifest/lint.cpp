@@ -1,0 +1,242 @@
+#include "manifest/lint.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "manifest/patterns.h"
+
+namespace secbox::manifest {
+
+namespace {
+
+using checker::Effect;
+using checker::Layer;
+using checker::PathPattern;
+using checker::Rule;
+using checker::Verb;
+using checker::VerbSet;
+
+constexpr VerbSet kChanges = Verb::FileWrite | Verb::FileCreate | Verb::FileDelete;
+constexpr VerbSet kRuns = Verb::ExecRun | Verb::FileLoad;
+constexpr Verb kJudged[] = {Verb::FileWrite, Verb::FileCreate, Verb::FileDelete, Verb::ExecRun,
+                            Verb::FileLoad};
+constexpr int kMostReports = 20;
+
+struct Grant {
+  const Rule* rule = nullptr;
+  std::string_view pattern;
+};
+
+// The grants that change files, by where their patterns begin.
+struct Changes {
+  // By the literal part, with a '/' behind it, so that a range of keys is one directory and all below it.
+  std::multimap<std::string, Grant, std::less<>> by_prefix;
+  std::unordered_map<std::string_view, std::vector<Grant>> literals, subtrees, globs;
+  std::vector<Grant> everything;
+  std::vector<std::string> prefixes;  // what the views of `globs` look at
+};
+
+class OverlapLint {
+ public:
+  OverlapLint(const std::vector<Rule>& rules, const std::vector<int>& columns, Diagnostics& diagnostics)
+      : rules_(rules), columns_(columns), diagnostics_(diagnostics) {}
+
+  void run() {
+    // A preset agrees with itself.
+    if (std::ranges::all_of(rules_, [](const Rule& rule) {
+          return rule.layer == Layer::Preset || rule.effect == Effect::Deny ||
+                 !rule.verbs.intersects(kChanges | kRuns);
+        }))
+      return;
+    collect();
+    for (const Rule& rule : rules_) {
+      if (rule.effect == Effect::Deny || !rule.verbs.intersects(kRuns)) continue;
+      for (const PathPattern& pattern : rule.paths) {
+        look_at({&rule, pattern});
+        if (stopped_) return;
+      }
+    }
+  }
+
+ private:
+  void collect() {
+    std::size_t count = 0;
+    for (const Rule& rule : rules_) {
+      if (rule.effect == Effect::Deny) {
+        if (rule.verbs.intersects(kChanges | kRuns)) denies_.push_back(&rule);
+      } else if (rule.verbs.intersects(kChanges)) {
+        count += rule.paths.size();
+      }
+    }
+    changes_.prefixes.reserve(count);
+    for (const Rule& rule : rules_) {
+      if (rule.effect == Effect::Deny || !rule.verbs.intersects(kChanges)) continue;
+      for (const PathPattern& pattern : rule.paths) add_change({&rule, pattern});
+    }
+  }
+
+  void add_change(const Grant& grant) {
+    if (is_everything(grant.pattern)) {
+      changes_.everything.push_back(grant);
+      return;
+    }
+    const std::string& prefix = changes_.prefixes.emplace_back(checker::literal_prefix(grant.pattern));
+    changes_.by_prefix.emplace(prefix == "/" ? prefix : prefix + "/", grant);
+    if (!has_wildcard(grant.pattern)) {
+      changes_.literals[grant.pattern].push_back(grant);
+    } else if (const std::string_view root = subtree_root(grant.pattern); !root.empty()) {
+      changes_.subtrees[root].push_back(grant);
+    } else {
+      changes_.globs[prefix].push_back(grant);
+    }
+  }
+
+  void look_at(const Grant& runs) {
+    if (is_everything(runs.pattern)) {
+      for (const auto& [prefix, change] : changes_.by_prefix) {
+        if (step() && judge(runs, change, change.pattern)) return;
+      }
+      for (const Grant& change : changes_.everything) {
+        if (step() && judge(runs, change, runs.pattern)) return;
+      }
+      return;
+    }
+    for (const Grant& change : changes_.everything) {
+      if (step()) (void)judge(runs, change, runs.pattern);
+    }
+    const std::string prefix = checker::literal_prefix(runs.pattern);
+    const bool is_literal = !has_wildcard(runs.pattern);
+    for (std::string_view above = prefix; !stopped_; above = parent_of(above)) {
+      for (const Grant& change : in(changes_.subtrees, above)) {
+        if (step()) (void)judge(runs, change, runs.pattern);
+      }
+      if (is_literal) {
+        for (const Grant& change : in(changes_.globs, above)) {
+          if (step() && checker::glob_match(change.pattern, runs.pattern))
+            (void)judge(runs, change, runs.pattern);
+        }
+      }
+      if (above == "/") break;
+    }
+    if (is_literal) {
+      for (const Grant& change : in(changes_.literals, runs.pattern)) {
+        if (step()) (void)judge(runs, change, runs.pattern);
+      }
+      return;
+    }
+    const bool is_subtree = !subtree_root(runs.pattern).empty();
+    const std::string below = prefix == "/" ? prefix : prefix + "/";
+    for (auto at = changes_.by_prefix.lower_bound(below);
+         at != changes_.by_prefix.end() && at->first.starts_with(below) && !stopped_; ++at) {
+      const Grant& change = at->second;
+      const bool overlaps =
+          is_subtree ? subtree_root(change.pattern) != subtree_root(runs.pattern)  // seen above
+                     : !has_wildcard(change.pattern) && checker::glob_match(runs.pattern, change.pattern);
+      if (step() && overlaps) (void)judge(runs, change, change.pattern);
+    }
+  }
+
+  static std::string_view parent_of(std::string_view path) {
+    const std::size_t slash = path.rfind('/');
+    return slash == 0 || slash == std::string_view::npos ? "/" : path.substr(0, slash);
+  }
+  template <typename Map>
+  static const std::vector<Grant>& in(const Map& map, std::string_view key) {
+    static const std::vector<Grant> none;
+    const auto found = map.find(key);
+    return found == map.end() ? none : found->second;
+  }
+
+  // Manifests with thousands of wildcards in one directory would take minutes. To stop in silence would let
+  // a manifest hide an overlap behind them.
+  bool step() {
+    if (stopped_) return false;
+    if (++steps_ < 1'000'000) return true;
+    stopped_ = true;
+    diagnostics_.all.push_back({Severity::Error, "SBX-V205",
+                                "so many patterns meet that overlaps cannot be looked for", "", 0, 0, "",
+                                "grant directories as a whole (/x/**) instead of many patterns in one"});
+    return false;
+  }
+
+  // `both` stands for what the two have in common. True where it was reported.
+  bool judge(const Grant& runs, const Grant& change, std::string_view both) {
+    if (runs.rule->layer == Layer::Preset && change.rule->layer == Layer::Preset) return false;
+    const bool wide = is_everything(runs.pattern) || is_everything(change.pattern);
+    if (wide && warned_wide_) return true;
+    if (is_excepted(*runs.rule, both) || is_excepted(*change.rule, both)) return false;
+    if (granted_verbs(*runs.rule, kRuns, both).empty()) return false;
+    if (granted_verbs(*change.rule, kChanges, both).empty()) return false;
+    report(runs, change, both, wide ? Severity::Warning : Severity::Error);
+    return true;
+  }
+
+  static bool is_excepted(const Rule& rule, std::string_view both) {
+    return std::any_of(rule.except_paths.begin(), rule.except_paths.end(),
+                       [&](const PathPattern& hole) { return covers(hole, both); });
+  }
+
+  // What is left of the rule's verbs where denials have their way.
+  VerbSet granted_verbs(const Rule& rule, VerbSet of_interest, std::string_view both) {
+    VerbSet verbs;
+    for (const Verb verb : kJudged) {
+      if (of_interest.contains(verb) && rule.verbs.contains(verb)) verbs |= verb;
+    }
+    for (const Rule* deny : denies_) {
+      if (verbs.empty() || !step()) break;
+      if (!deny->verbs.intersects(verbs)) continue;
+      const bool whole = std::none_of(
+          deny->except_paths.begin(), deny->except_paths.end(),
+          [&](const PathPattern& hole) { return has_wildcard(both) || checker::glob_match(hole, both); });
+      if (whole && std::any_of(deny->paths.begin(), deny->paths.end(),
+                               [&](const PathPattern& pattern) { return covers(pattern, both); })) {
+        verbs = verbs - deny->verbs;
+      }
+    }
+    return verbs;
+  }
+
+  void report(const Grant& runs, const Grant& change, std::string_view both, Severity severity) {
+    const Rule& at = change.rule->layer == Layer::Preset ? *runs.rule : *change.rule;
+    const int column = columns_[static_cast<std::size_t>(&at - rules_.data())];
+    const checker::Source& source = at.source;
+    if (severity == Severity::Warning) {
+      warned_wide_ = true;
+      diagnostics_.all.push_back({severity, "SBX-V202",
+                                  "the grants are so wide that what is written can be executed", source.file,
+                                  source.line, column, source.pointer, "for observing only"});
+      return;
+    }
+    // Aliases and alternatives of one pair of grants are one problem.
+    if (!reported_.emplace(std::pair(runs.rule, change.rule), true).second) return;
+    diagnostics_.all.push_back({severity, "SBX-V201",
+                                "\"" + std::string(both) + "\" may be both written and executed (" +
+                                    change.rule->source.text + " and " + runs.rule->source.text + ")",
+                                source.file, source.line, column, source.pointer,
+                                "take one of the two away, or use \"except\""});
+    stopped_ = stopped_ || ++reports_ >= kMostReports;
+  }
+
+  const std::vector<Rule>& rules_;
+  const std::vector<int>& columns_;
+  Diagnostics& diagnostics_;
+  Changes changes_;
+  std::vector<const Rule*> denies_;
+  std::map<std::pair<const Rule*, const Rule*>, bool> reported_;
+  std::size_t steps_ = 0;
+  int reports_ = 0;
+  bool warned_wide_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+void lint_overlaps(const std::vector<Rule>& rules, const std::vector<int>& columns,
+                   Diagnostics& diagnostics) {
+  OverlapLint(rules, columns, diagnostics).run();
+}
+
+}  // namespace secbox::manifest
