@@ -204,32 +204,34 @@ bool Call::permit_second(VerbSet verbs, const sys::PinnedPath& path) {
 bool Call::permit(VerbSet verbs, const sys::PinnedPath& path) {
   note_path(path, false);
   AccessView view{.verbs = verbs, .as_written = path.as_written, .resolved = path.resolved, .endpoint = {}};
-  if (!path.proc_pid) return judge(view);
+  if (!path.proc_pid && !path.via_pid) return judge(view);
 
   // /proc/<pid>: whose?
   const sys::ThreadFacts* facts = nullptr;
   if (thread_facts(facts) != 0)
     return forbid("protected:unreadable-caller", "the caller could not be identified", EACCES);
+  const auto is_caller = [&](pid_t pid) { return pid == facts->tgid || pid == tid().value; };
+  const auto foreign = [&](pid_t pid) {
+    return services_.is_supervisor(pid)
+               ? forbid("protected:supervisor", "the supervisor's own /proc", EACCES)
+               : forbid("protected:outside-process",
+                        "memory, descriptors or environment of a process outside the session", EACCES);
+  };
+  if (path.via_pid && !is_caller(*path.via_pid) && !services_.is_own_process(*path.via_pid))
+    return foreign(*path.via_pid);
+  if (!path.proc_pid) return judge(view);
   const pid_t owner = *path.proc_pid;
-  const bool own = owner == facts->tgid || owner == tid().value;
   const ProcName name = split_proc_name(services_.proc, path.resolved);
-  if (!own) {
-    const bool through_magic_link = !path.in_procfs;
-    const bool sensitive =
-        through_magic_link || !is_public_proc_entry(name.entry) || verbs.contains(Verb::FileWrite);
-    if (owner == services_.supervisor_pid) {
-      return forbid("protected:supervisor", "the supervisor's own /proc", EACCES);
-    }
-    if (sensitive && !services_.is_own_process(owner)) {
-      return forbid("protected:outside-process",
-                    "memory, descriptors or environment of a process outside the session", EACCES);
-    }
+  if (!is_caller(owner)) {
+    const bool sensitive = !is_public_proc_entry(name.entry) || verbs.contains(Verb::FileWrite);
+    if (services_.is_supervisor(owner) || (sensitive && !services_.is_own_process(owner)))
+      return foreign(owner);
     if (name.entry == "mem" || name.entry.ends_with("/mem")) {
       return forbid("protected:process-memory", "memory of another process", EACCES);
     }
     return judge(view);
   }
-  if (!path.in_procfs || name.mount.empty()) return judge(view);
+  if (name.mount.empty()) return judge(view);
   // The caller's own entry is "/proc/self/..." to the rules, however it was spelled; a rule may also name it
   // by number.
   std::string self(name.mount);

@@ -73,6 +73,12 @@ class Services {
   // Paths that no grant reaches: the log, the state directory, the supervisor's own /proc, manifests.
   // (Compiled into the ruleset as Protected rules; kept here for identity checks of hard links.)
   [[nodiscard]] bool is_own_process(pid_t pid) const { return mark.on(proc, pid); }
+  // By the number of any of its threads, which signals and /proc take as well.
+  [[nodiscard]] bool is_supervisor(pid_t pid) const {
+    sys::ThreadFacts facts;
+    return pid == supervisor_pid ||
+           (pid > 0 && proc.read_facts(ThreadId{pid}, facts) == 0 && facts.tgid == supervisor_pid);
+  }
 
  private:
   std::atomic<const checker::Ruleset*> rules_{nullptr};

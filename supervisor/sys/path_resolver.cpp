@@ -38,6 +38,21 @@ bool parse_pid(std::string_view text, pid_t& out) {
   return error == std::errc{} && end == text.data() + text.size() && out > 0;
 }
 
+// Whose /proc/<pid> the object lies in, by its resolved name alone: the way there
+// ("/proc/self/root/proc/1/...") must not make it the caller's own.
+void note_procfs(const Procfs& proc, PinnedPath& out) {
+  out.in_procfs = proc.covers(out.resolved);
+  if (!out.in_procfs) return;
+  std::string_view rest = out.resolved;
+  for (const std::string& mount : proc.mount_points()) {
+    if (!rest.starts_with(mount) || rest.size() <= mount.size() + 1) continue;
+    rest.remove_prefix(mount.size() + 1);
+    pid_t pid = 0;
+    if (parse_pid(rest.substr(0, rest.find('/')), pid)) out.proc_pid = pid;
+    return;
+  }
+}
+
 }  // namespace
 
 void append_folded(std::string& base, std::string_view path) {
@@ -192,7 +207,7 @@ class PathResolver::Walk {
     if (!parse_pid(rest.substr(0, rest.find('/')), owner)) return EACCES;
     const std::string_view below =
         rest.find('/') == std::string_view::npos ? std::string_view{} : rest.substr(rest.find('/') + 1);
-    out_.proc_pid = owner;
+    out_.via_pid = owner;
     UniqueFd object(open_beneath(current_.get(), name.c_str(), O_PATH, 0));
     if (object.get() < 0) return -object.release();
     if (::fstat(object.get(), &out_.st) != 0) return errno;
@@ -216,7 +231,9 @@ class PathResolver::Walk {
     out_.object = std::move(object);
     out_.parent.reset();
     out_.leaf.clear();
-    return proc_.path_of(out_.object.get(), out_.resolved);
+    if (const int error = proc_.path_of(out_.object.get(), out_.resolved); error != 0) return error;
+    note_procfs(proc_, out_);
+    return 0;
   }
 
   // fs.protected_symlinks: a link in a sticky world-writable directory is followed only for its owner, or
@@ -252,20 +269,8 @@ class PathResolver::Walk {
       if (out_.resolved.size() > 1) out_.resolved.push_back('/');
       out_.resolved += leaf;
     }
-    out_.in_procfs = proc_.covers(out_.resolved);
-    if (out_.in_procfs && !out_.proc_pid) note_proc_pid();
+    note_procfs(proc_, out_);
     return 0;
-  }
-
-  void note_proc_pid() {
-    std::string_view rest = out_.resolved;
-    for (const std::string& mount : proc_.mount_points()) {
-      if (!rest.starts_with(mount) || rest.size() <= mount.size() + 1) continue;
-      rest.remove_prefix(mount.size() + 1);
-      pid_t pid = 0;
-      if (parse_pid(rest.substr(0, rest.find('/')), pid)) out_.proc_pid = pid;
-      return;
-    }
   }
 
   const Procfs& proc_;
@@ -321,7 +326,7 @@ int PathResolver::resolve(const PathQuery& query, PinnedPath& out) const {
     out.object = std::move(base);
     out.resolved = out.as_written;
     if (::fstat(out.object.get(), &out.st) != 0) return errno;
-    out.in_procfs = proc_.covers(out.resolved);
+    note_procfs(proc_, out);
     if (query.dirfd != AT_FDCWD) out.held_as = TargetFd{query.dirfd};
     return 0;
   }

@@ -32,8 +32,10 @@ struct PinnedPath {
   bool in_procfs = false;
   // Reached through /proc/<pid>/fd/<n> of the caller itself: the caller holds this already.
   std::optional<TargetFd> held_as;
-  // The path went into /proc/<pid> of a process by number or by "self": that process.
+  // The object lies in /proc/<pid>: that process, however the path came there.
   std::optional<pid_t> proc_pid;
+  // The path went through a magic link (fd/N, cwd, root, ...) of this process; of several, the last.
+  std::optional<pid_t> via_pid;
 
   [[nodiscard]] bool exists() const { return object.valid(); }
 };
