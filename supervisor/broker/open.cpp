@@ -398,6 +398,13 @@ Action handle_openat2(Call& call) {
   request.mode = static_cast<mode_t>(how.mode);
   request.resolve = how.resolve & ~std::uint64_t{RESOLVE_CACHED};
   if (auto failed = decode_path(call, 1, request)) return std::move(*failed);
+  // A handle is opened by the kernel, which would read open_how again: by then it may ask for the file's
+  // content. openat(2) has its flags in a register, and callers fall back to it.
+  if (request.has(O_PATH) && !call.auditing()) {
+    call.record().target.path = call.keep(request.path);
+    call.grant("implied:handle-by-openat", "O_PATH is not served here: openat(2) is to be used");
+    return call.fails(ENOSYS);
+  }
   return open_file(call, request);
 }
 
