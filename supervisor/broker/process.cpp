@@ -90,7 +90,9 @@ bool decode_target(Call& call, Target& out) {
     if (at == std::string::npos) return false;
     pid_t pid = 0;
     (void)std::from_chars(text.data() + at + 6, text.data() + text.size(), pid);
+    constexpr int kProcessGroup = 4;  // PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
     out = {Scope::Process, pid};
+    if ((call.int_arg(3) & kProcessGroup) != 0) out = {Scope::Group, group_of(call.services().proc, pid)};
   } else if (name == "setpriority" || name == "ioprio_set") {
     // which: process, group, user; IOPRIO_WHO_* counts from 1, PRIO_* from 0.
     const int which = call.int_arg(0) - (name == "ioprio_set" ? 1 : 0);
@@ -110,6 +112,12 @@ bool decode_target(Call& call, Target& out) {
     out = {Scope::Process, call.int_arg(0)};  // prlimit64, sched_*
   }
   return true;
+}
+
+// Whoever may signal others may still not end, stop or starve the one that watches it.
+bool reaches_supervisor(const Services& services, const Target& target) {
+  if (target.scope == Scope::Process) return services.is_supervisor(target.number);
+  return target.scope != Scope::Group || group_of(services.proc, services.supervisor_pid) == target.number;
 }
 
 // F_SETOWN_EX reads its struct from memory: performed here, on the copy that was judged.
@@ -140,6 +148,7 @@ Action handle_process_target(Call& call) {
 
   bool inside = false;
   if (target.scope == Scope::Process) {
+    if (target.number < 0) return call.fails(ESRCH);  // a pidfd whose process is gone
     inside = target.number == 0 || target.number == call.tid().value ||
              services.is_own_process(target.number) ||
              (target.number > 0 && ::kill(target.number, 0) != 0 && errno == ESRCH);
@@ -147,9 +156,8 @@ Action handle_process_target(Call& call) {
     if (call.row().name == "pidfd_send_signal" && !services.floor_scopes_signals && !call.auditing())
       inside = false;
   } else if (target.scope == Scope::Group) {
-    pid_t group = target.number;
-    if (group == 0) group = group_of(services.proc, call.tid().value);
-    const GroupMembers members = members_of_group(services, group);
+    if (target.number == 0) target.number = group_of(services.proc, call.tid().value);
+    const GroupMembers members = members_of_group(services, target.number);
     inside = (members.inside && (services.floor_scopes_signals || !members.outside)) ||
              (!members.inside && !members.outside);
     // Priorities have no floor: every member must be ours.
@@ -163,6 +171,10 @@ Action handle_process_target(Call& call) {
   if (target.scope == Scope::Everyone && call.row().name == "prlimit64") return handle_refused(call);
   call.record().event = "signal";
   call.record().target.pid = target.scope == Scope::Process ? target.number : -target.number;
+  if (reaches_supervisor(services, target) &&
+      !call.forbid("protected:supervisor", "the supervisor is among those it would reach", EPERM)) {
+    return call.denied();
+  }
   const std::string name = std::to_string(target.number);
   const checker::AccessView view{
       .verbs = Verb::SignalSend, .as_written = name, .resolved = name, .endpoint = {}};
