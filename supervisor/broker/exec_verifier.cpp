@@ -12,6 +12,7 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -115,10 +116,35 @@ void ExecVerifier::run() {
       if (stopping_) return;  // EXITKILL ends what is still attached
       tickets.swap(queue_);
     }
-    for (ExecTicket& ticket : tickets) attach(std::move(ticket));
+    for (ExecTicket& ticket : tickets) admit(std::move(ticket));
     reap();
     if (child_event && on_child_event) on_child_event();
   }
+}
+
+// A process that executes holds its cred_guard_mutex while it waits for its other threads to be gone, and one
+// that is traced is gone only when its tracer has waited for it. PTRACE_SEIZE takes that mutex: attaching to
+// a third thread then would never return, and no exec of the session would ever be verified again.
+void ExecVerifier::admit(ExecTicket ticket) {
+  const bool busy = std::any_of(active_.begin(), active_.end(), [&](const auto& entry) {
+    return entry.second.caller_tgid == ticket.caller_tgid;
+  });
+  if (busy) {
+    waiting_[ticket.caller_tgid].push_back(std::move(ticket));
+  } else {
+    attach(std::move(ticket));
+  }
+}
+
+// The exec of `tid` came to its end, or died with it: the next of its process. Whoever was ended by an exec
+// that succeeded is not there any more, which attach() finds out.
+void ExecVerifier::done(pid_t tid) {
+  const auto found = active_.find(tid);
+  if (found == active_.end()) return;
+  const auto queue = waiting_.extract(found->second.caller_tgid);
+  active_.erase(found);
+  if (queue.empty()) return;
+  for (ExecTicket& ticket : queue.mapped()) admit(std::move(ticket));
 }
 
 void ExecVerifier::attach(ExecTicket ticket) {
@@ -150,7 +176,7 @@ void ExecVerifier::reap() {
     if (WIFSTOPPED(status)) {
       on_stop(pid, status);
     } else {
-      active_.erase(pid);  // killed on the way
+      done(pid);  // killed on the way
     }
   }
 }
@@ -168,9 +194,9 @@ void ExecVerifier::on_stop(pid_t pid, int status) {
       (void)::ptrace(PTRACE_DETACH, pid, nullptr, nullptr);
       return;
     }
-    ExecTicket ticket = std::move(found->second);
-    active_.erase(found);
-    verify(pid, std::move(ticket));
+    const pid_t caller = found->first;
+    verify(pid, found->second);
+    done(caller);
     return;
   }
   if (event == PTRACE_EVENT_STOP) {
@@ -179,9 +205,9 @@ void ExecVerifier::on_stop(pid_t pid, int status) {
       const long result = syscall_result(pid);
       // 512 and above never reach the plugin: the kernel calls again, and we are asked again.
       if (result < 0 && result > -512) write_failure(found->second, static_cast<int>(-result));
-      active_.erase(found);
     }
     (void)::ptrace(PTRACE_DETACH, pid, nullptr, nullptr);
+    done(pid);
     return;
   }
   (void)::ptrace(PTRACE_CONT, pid, nullptr, static_cast<long>(WSTOPSIG(status)));
@@ -246,7 +272,7 @@ void ExecVerifier::write_denial(const ExecTicket& ticket, pid_t tgid, std::strin
   (void)write(record, true);
 }
 
-void ExecVerifier::verify(pid_t tgid, ExecTicket ticket) {
+void ExecVerifier::verify(pid_t tgid, const ExecTicket& ticket) {
   services_.exec_epoch.fetch_add(1, std::memory_order_acq_rel);
   std::string why;
   struct stat st{};

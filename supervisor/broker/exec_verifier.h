@@ -65,10 +65,12 @@ class ExecVerifier {
 
  private:
   void run();
+  void admit(ExecTicket ticket);
   void attach(ExecTicket ticket);
+  void done(pid_t tid);
   void reap();
   void on_stop(pid_t pid, int status);
-  void verify(pid_t tgid, ExecTicket ticket);
+  void verify(pid_t tgid, const ExecTicket& ticket);
   void write_failure(const ExecTicket& ticket, int err);
   void write_denial(const ExecTicket& ticket, pid_t tgid, std::string_view why, std::string_view actual);
   bool write(const audit::Record& record, bool denial);
@@ -82,6 +84,8 @@ class ExecVerifier {
   std::vector<ExecTicket> queue_;
   bool stopping_ = false;
   std::unordered_map<pid_t, ExecTicket> active_;  // by the tid that called
+  // One exec of a process at a time: the others of its threads that called meanwhile. See admit().
+  std::unordered_map<pid_t, std::vector<ExecTicket>> waiting_;  // by the process
 };
 
 }  // namespace secbox::broker
