@@ -79,25 +79,21 @@ Action taken(Call& call, const PinnedPath& path) {
 }
 
 // A new name must not give the plugin what it lacks under the old one. Judged for the object itself and, for
-// a directory, for what is in it.
+// a directory, for all that may be in it.
 bool widens(Call& call, const PinnedPath& from, const PinnedPath& to) {
   constexpr std::array kVerbs{Verb::FileRead, Verb::FileList, Verb::FileWrite, Verb::FileLoad, Verb::ExecRun};
-  const auto gains = [&](const std::string& old_written, const std::string& old_resolved,
-                         const std::string& new_written, const std::string& new_resolved) {
-    for (const Verb verb : kVerbs) {
-      const bool after =
-          call.probe({.verbs = verb, .as_written = new_written, .resolved = new_resolved, .endpoint = {}})
-              .allowed();
-      if (after &&
-          !call.probe({.verbs = verb, .as_written = old_written, .resolved = old_resolved, .endpoint = {}})
-               .allowed())
-        return true;
-    }
-    return false;
+  const auto allowed = [&](Verb verb, const PinnedPath& path) {
+    return call
+        .probe({.verbs = verb, .as_written = path.as_written, .resolved = path.resolved, .endpoint = {}})
+        .allowed();
   };
-  if (gains(from.as_written, from.resolved, to.as_written, to.resolved)) return true;
+  VerbSet all;
+  for (const Verb verb : kVerbs) {
+    all |= verb;
+    if (allowed(verb, to) && !allowed(verb, from)) return true;
+  }
   return from.exists() && S_ISDIR(from.st.st_mode) &&
-         gains(from.as_written + "/x", from.resolved + "/x", to.as_written + "/x", to.resolved + "/x");
+         call.services().rules().grant_gained_below(all, from.resolved, to.resolved) != nullptr;
 }
 
 // A directory with a denied tree in it must not be moved away from the rule that denies it. True = go on.

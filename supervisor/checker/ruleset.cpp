@@ -91,17 +91,25 @@ NetEntry net_entry(std::size_t at, const Rule& rule) {
   return entry;
 }
 
-// True where `pattern` could match something below the directory `path`, which has no trailing slash.
-bool reaches_below(std::string_view pattern, std::string_view path) {
-  if (!pattern.starts_with('/')) return false;
-  Components p(pattern.substr(1));
+// What of `pattern` is left for names below the directory `path`, which has no trailing slash; "" where it
+// could match nothing there.
+std::string_view rest_below(std::string_view pattern, std::string_view path) {
+  if (!pattern.starts_with('/')) return {};
+  const std::string_view text = pattern.substr(1);
+  Components p(text);
   for (Components t(path.substr(1)); !t.done(); t.next(), p.next()) {
-    if (p.done()) return false;
-    if (p.current() == "**") return true;
-    if (!match_run(p.current(), t.current())) return false;
+    if (p.done()) return {};
+    if (p.current() == "**") return text.substr(p.begin());
+    if (!match_run(p.current(), t.current())) return {};
   }
-  return !p.done();
+  return p.done() ? std::string_view{} : text.substr(p.begin());
 }
+
+bool reaches_below(std::string_view pattern, std::string_view path) {
+  return !rest_below(pattern, path).empty();
+}
+
+bool is_directory_name(std::string_view path) { return path.starts_with('/') && !path.ends_with('/'); }
 
 constexpr char kHex[] = "0123456789abcdef";
 
@@ -287,6 +295,34 @@ const Rule* Ruleset::deny_below(VerbSet verbs, std::string_view path) const {
     if (rule.effect != Effect::Deny || !with_implied(rule.verbs).intersects(verbs)) continue;
     for (const PathPattern& pattern : rule.paths) {
       if (reaches_below(pattern, path)) return &rule;
+    }
+  }
+  return nullptr;
+}
+
+const Rule* Ruleset::grant_gained_below(VerbSet verbs, std::string_view from, std::string_view to) const {
+  const auto grants_all_below_from = [&](Verb verb) {
+    return std::ranges::any_of(rules(), [&](const Rule& rule) {
+      return rule.effect == Effect::Allow && with_implied(rule.verbs).contains(verb) &&
+             rule.except_paths.empty() && std::ranges::any_of(rule.paths, [&](const PathPattern& pattern) {
+               return pattern == "**" || rest_below(pattern, from) == "**";
+             });
+    });
+  };
+  if (!is_directory_name(from) || !is_directory_name(to)) return nullptr;
+  for (const Rule& rule : rules()) {
+    if (rule.effect != Effect::Allow) continue;
+    VerbSet gained;
+    for (std::uint32_t bits = with_implied(rule.verbs).bits() & verbs.bits(); bits != 0; bits &= bits - 1) {
+      const auto verb = static_cast<Verb>(bits & (~bits + 1));
+      if (!grants_all_below_from(verb)) gained |= verb;
+    }
+    if (gained.empty()) continue;
+    const bool excepts = std::ranges::any_of(
+        rule.except_paths, [&](const PathPattern& pattern) { return reaches_below(pattern, from); });
+    for (const PathPattern& pattern : rule.paths) {
+      const std::string_view rest = rest_below(pattern, to);
+      if (!rest.empty() && (excepts || rest != rest_below(pattern, from))) return &rule;
     }
   }
   return nullptr;

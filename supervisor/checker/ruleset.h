@@ -96,6 +96,12 @@ class Ruleset {
   // after a rename and do not count.
   [[nodiscard]] const Rule* deny_below(VerbSet verbs, std::string_view path) const;
 
+  // The first allow rule on one of `verbs` that could match something below the directory `to` that nothing
+  // grants while it is below `from`; null where none can. What makes moving a directory to where more is
+  // granted a denial. Errs on the side of a rule.
+  [[nodiscard]] const Rule* grant_gained_below(VerbSet verbs, std::string_view from,
+                                               std::string_view to) const;
+
   struct Index;
   [[nodiscard]] const Index& index() const { return *index_; }
 
