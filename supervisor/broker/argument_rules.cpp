@@ -75,6 +75,7 @@ constexpr ArgumentClause kPersonality[] = {
 };
 constexpr ArgumentClause kPrctl[] = {
     hold({is(0, kHelloPrctl)}, "the shim announces itself"),
+    hold({is(0, PR_CAPBSET_DROP)}, "noted: what the thread executes has less than the supervisor"),
     refuse({is(0, PR_SET_PTRACER)}, EPERM, "lets other processes attach"),
     refuse({is(0, PR_SET_MM)}, EPERM, "changes what /proc tells about the program"),
     refuse({is(0, PR_SET_SECUREBITS)}, EPERM, "changes what a change of identity means"),

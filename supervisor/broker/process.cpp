@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -204,6 +205,7 @@ Action handle_exit_group(Call& call) {
 }
 
 Action handle_prctl(Call& call) {
+  if (call.int_arg(0) == PR_CAPBSET_DROP) return handle_cred_change(call);
   if (static_cast<std::uint32_t>(call.arg(0)) != kHelloPrctl) return handle_refused(call);
   if (call.services().on_hello) call.services().on_hello(call.process().tgid);
   return ReplyValue{0};
