@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -210,8 +211,9 @@ class OverlapLint {
                                   source.line, column, source.pointer, "for observing only"});
       return;
     }
-    // Aliases and alternatives of one pair of grants are one problem.
-    if (!reported_.emplace(std::pair(runs.rule, change.rule), true).second) return;
+    // Aliases and alternatives of one pair of grants are one problem, and so is all that a preset grants.
+    const auto origin = [](const Rule* rule) { return rule->layer == Layer::Preset ? nullptr : rule; };
+    if (!reported_.emplace(origin(runs.rule), origin(change.rule)).second) return;
     diagnostics_.all.push_back({severity, "SBX-V201",
                                 "\"" + std::string(both) + "\" may be both written and executed (" +
                                     change.rule->source.text + " and " + runs.rule->source.text + ")",
@@ -225,7 +227,7 @@ class OverlapLint {
   Diagnostics& diagnostics_;
   Changes changes_;
   std::vector<const Rule*> denies_;
-  std::map<std::pair<const Rule*, const Rule*>, bool> reported_;
+  std::set<std::pair<const Rule*, const Rule*>> reported_;
   std::size_t steps_ = 0;
   int reports_ = 0;
   bool warned_wide_ = false;

@@ -60,7 +60,11 @@ class Reader {
     read_text(root, "type", manifest_.type);
     read_text(root, "description", manifest_.description);
     read_text(root, "protocol", manifest_.protocol);
-    if (manifest_.id.empty() && manifest_.name.empty()) {
+    const auto is_missing = [&](const char* key) {
+      const Node* node = root.find(key);
+      return node == nullptr || (node->kind == Node::Kind::String && node->text.empty());
+    };
+    if (is_missing("id") && is_missing("name")) {
       problem(root, "", "SBX-V107", "the manifest names no plugin", "add \"id\" or \"name\"");
     }
     if (const Node* entry = root.find("entry_point")) {

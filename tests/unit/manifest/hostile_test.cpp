@@ -1,26 +1,8 @@
 // What fuzzing and reading with an attacker's eye have found in manifests.
-#include <gtest/gtest.h>
-
-#include <map>
-
-#include "manifest/compile.h"
-#include "manifest/load.h"
-#include "supervisor/checker/decide.h"
+#include "tests/unit/manifest/support.h"
 
 namespace secbox::manifest {
 namespace {
-
-class FakeLinks final : public LinkReader {
- public:
-  explicit FakeLinks(std::map<std::string, std::string> links) : links_(std::move(links)) {}
-  std::optional<std::string> read_link(const std::string& path) override {
-    const auto found = links_.find(path);
-    return found == links_.end() ? std::nullopt : std::optional(found->second);
-  }
-
- private:
-  std::map<std::string, std::string> links_;
-};
 
 Manifest with_grant(const std::string& grant) {
   Manifest manifest;
