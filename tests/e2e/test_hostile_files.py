@@ -1,0 +1,420 @@
+"""Programs written to get out: each does its act natively (exit code 3), and is stopped under secbox (0), with a record.
+
+Dynamic and static, for every user. The table holds attacks that once got out and attacks that never did.
+"""
+
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import tempfile
+
+import sbx
+
+SOURCE = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+static char **v;
+
+static int holds_secret(int fd) {
+  static char text[65536];
+  if (fd < 0) return 0;
+  const ssize_t got = read(fd, text, sizeof text);
+  return got > 0 && memmem(text, (size_t)got, "SECRET", 6) != NULL;
+}
+static int reads(const char *path) { return holds_secret(open(path, O_RDONLY)); }
+static int lists_of(const char *format) {
+  char path[256];
+  snprintf(path, sizeof path, format, v[2]);
+  return reads(path);
+}
+
+static volatile struct open_how how;
+static void *flip(void *none) {
+  for (;;) {
+    how.flags = O_PATH;
+    for (volatile int i = 0; i < 3000; i++) {}
+    how.flags = O_RDONLY;
+    for (volatile int i = 0; i < 3000; i++) {}
+  }
+  return none;
+}
+static int openat2_swap(void) {
+  pthread_t thread;
+  pthread_create(&thread, NULL, flip, NULL);
+  for (const time_t end = time(NULL) + 2; time(NULL) < end;) {
+    const int fd = (int)syscall(SYS_openat2, AT_FDCWD, v[2], &how, sizeof how);
+    if (holds_secret(fd)) return 1;
+    if (fd >= 0) close(fd);
+  }
+  return 0;
+}
+
+static int in_root(void) {
+  struct open_how in = {.flags = O_RDONLY, .resolve = RESOLVE_IN_ROOT};
+  const int dir = open(v[2], O_PATH);
+  return holds_secret((int)syscall(SYS_openat2, dir, "/secret", &in, sizeof in));
+}
+
+static pthread_barrier_t barrier;
+static void *swap_table(void *none) {
+  unshare(CLONE_FILES | CLONE_FS);
+  const int other = open(v[3], O_PATH);
+  dup2(other, 100);
+  chdir(v[3]);
+  if (holds_secret(openat(100, "secret", O_RDONLY)) || reads("secret")) exit(3);
+  return none;
+}
+static int thread_table(void) {  // v[2]: a granted directory, v[3]: the one with the secret
+  pthread_t thread;
+  dup2(open(v[2], O_PATH), 100);
+  chdir(v[2]);
+  pthread_create(&thread, NULL, swap_table, NULL);
+  pthread_join(thread, NULL);
+  return 0;
+}
+
+static int by_sharing_child(void *none) { (void)none; _exit(reads(v[2]) ? 3 : 0); }
+static int clone_vm(void) {
+  char *stack = malloc(1 << 18);
+  int status = 0;
+  const pid_t child = clone(by_sharing_child, stack + (1 << 18), CLONE_VM | CLONE_FILES | SIGCHLD, NULL);
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 3;
+}
+
+static int memfd_exec(void) {
+  char text[4096];
+  const int from = open(v[2], O_RDONLY);
+  const int to = memfd_create("x", 0);
+  for (ssize_t got; (got = read(from, text, sizeof text)) > 0;) write(to, text, (size_t)got);
+  char *arguments[] = {"x", NULL};
+  return (int)syscall(SYS_execveat, to, "", arguments, environ, AT_EMPTY_PATH) * 0;
+}
+
+static void *exec_true(void *none) {
+  pthread_barrier_wait(&barrier);
+  execl("/bin/true", "true", (char *)NULL);
+  return none;
+}
+static int concurrent_execs(void) {
+  for (int round = 0; round < 60; ++round) {
+    const pid_t child = fork();
+    if (child == 0) {
+      pthread_barrier_init(&barrier, NULL, 9);
+      pthread_t thread;
+      for (int i = 0; i < 8; i++) pthread_create(&thread, NULL, exec_true, NULL);
+      exec_true(NULL);
+      pause();
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (status != 0) return 0;
+  }
+  return 1;
+}
+
+static int signal_neighbours(void) {  // the supervisor is one of the next processes, and so are its threads
+  int hit = 0;
+  for (pid_t pid = getpid() + 1; pid < getpid() + 12; ++pid) {
+    char name[64];
+    snprintf(name, sizeof name, "/proc/%d/status", pid);
+    if (access(name, F_OK) != 0) continue;
+    hit |= kill(pid, SIGURG) == 0 || syscall(SYS_tkill, pid, SIGURG) == 0;
+  }
+  return hit || kill(-1, SIGURG) == 0;
+}
+
+static int malformed(void) {
+  static const long numbers[] = {SYS_open, SYS_openat, SYS_openat2, SYS_execve, SYS_execveat, SYS_rename, SYS_renameat2,
+                                 SYS_linkat, SYS_unlinkat, SYS_mkdirat, SYS_mknodat, SYS_fchmodat, SYS_fchownat,
+                                 SYS_utimensat, SYS_setxattr, SYS_fsetxattr, SYS_truncate, SYS_inotify_add_watch,
+                                 SYS_pidfd_send_signal, SYS_prlimit64, SYS_connect, SYS_sendmsg, SYS_sendmmsg, SYS_bind};
+  static const unsigned long values[] = {0, 1, ~0UL, 1UL << 63, 0x7fffffffffffUL, 0x7ffffffff001UL, (unsigned long)numbers};
+  unsigned long seed = 1;
+  for (int i = 0; i < 4000; ++i) {
+    unsigned long a[6];
+    for (int k = 0; k < 6; ++k) {
+      seed = seed * 6364136223846793005UL + 1442695040888963407UL;
+      a[k] = values[(seed >> 33) % 7];
+    }
+    syscall(numbers[(unsigned)i % (sizeof numbers / sizeof *numbers)], a[0], a[1], a[2], a[3], a[4], a[5]);
+  }
+  return 0;
+}
+
+int main(int count, char **arguments) {
+  v = arguments;
+  const char *act = v[1];
+  int out = 0;
+  char text[256];
+  struct stat st;
+#define IS(name) (strcmp(act, name) == 0)
+  if (IS("read")) out = reads(v[2]);
+  if (IS("write")) out = open(v[2], O_WRONLY | O_APPEND) >= 0;
+  if (IS("create")) out = open(v[2], O_WRONLY | O_CREAT, 0600) >= 0;
+  if (IS("unlink")) out = unlink(v[2]) == 0;
+  if (IS("rename")) out = rename(v[2], v[3]) == 0 && reads(v[count - 1]);
+  if (IS("exchange")) out = syscall(SYS_renameat2, AT_FDCWD, v[2], AT_FDCWD, v[3], 2) == 0 && reads(v[3]);
+  if (IS("link")) out = link(v[2], v[3]) == 0 && reads(v[3]);
+  if (IS("symlink")) out = symlink(v[2], v[3]) == 0 && reads(v[3]);
+  if (IS("dangling")) out = symlink(v[2], v[3]) == 0 && open(v[3], O_WRONLY | O_CREAT, 0600) >= 0 && stat(v[2], &st) == 0;
+  if (IS("truncate")) out = truncate(v[2], 0) == 0;
+  if (IS("chmod")) out = chmod(v[2], 0777) == 0;
+  if (IS("fchmod")) out = fchmod(open(v[2], O_RDONLY), 0777) == 0;
+  if (IS("tmpfile")) out = open(v[2], O_TMPFILE | O_RDWR, 0600) >= 0;
+  if (IS("handle")) {
+    snprintf(text, sizeof text, "/proc/self/fd/%d", open(v[2], O_PATH));
+    out = reads(text);
+  }
+  if (IS("proc-handle")) {
+    snprintf(text, sizeof text, "/proc/%s/environ", v[2]);
+    snprintf(text, sizeof text, "/proc/self/fd/%d", open(text, O_PATH));
+    out = reads(text);
+  }
+  if (IS("proc")) out = lists_of("/proc/%s/environ");
+  if (IS("proc-root")) out = lists_of("/proc/self/root/proc/%s/environ");
+  if (IS("proc-thread")) out = lists_of("/proc/thread-self/root/proc/%s/environ");
+  if (IS("proc-cwd")) out = chdir("/proc") == 0 && lists_of("/proc/self/cwd/%s/environ");
+  if (IS("openat2-swap")) out = openat2_swap();
+  if (IS("in-root")) out = in_root();
+  if (IS("thread-table")) out = thread_table();
+  if (IS("clone-vm")) out = clone_vm();
+  if (IS("memfd")) out = memfd_exec();
+  if (IS("exec")) out = execv(v[2], v + 2) * 0;
+  if (IS("execs")) out = concurrent_execs();
+  if (IS("neighbours")) out = signal_neighbours();
+  if (IS("malformed")) out = malformed();
+  if (IS("kill")) out = kill(atoi(v[2]), SIGURG) == 0;
+  if (IS("priority")) out = setpriority(PRIO_PROCESS, (id_t)atoi(v[2]), 1) == 0;
+  if (IS("capbset")) {
+    if (count > 3) {
+      prctl(PR_CAPBSET_DROP, 1, 0, 0, 0);
+      prctl(PR_CAPBSET_DROP, 2, 0, 0, 0);
+      execl(v[0], v[0], v[1], v[2], (char *)NULL);
+    }
+    out = reads(v[2]);
+  }
+  fflush(stdout);
+  _exit(out ? 3 : 0);
+}
+"""
+
+# Without libc: what a kernel starts as an ELF loader.
+LOADER = r"""
+static void call(long number, long a, long b, long c) {
+#if defined(__x86_64__)
+  long result;
+  __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+#else
+  register long x8 __asm__("x8") = number;
+  register long x0 __asm__("x0") = a;
+  register long x1 __asm__("x1") = b;
+  register long x2 __asm__("x2") = c;
+  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
+#endif
+}
+#include <sys/syscall.h>
+void _start(void) { for (;;) call(SYS_exit_group, 3, 0, 0); }
+"""
+
+LOAD = ["file:load:/lib/**", "file:load:/lib64/**", "file:load:/usr/lib/**", "file:read:/etc/ld.so.cache"]
+OWN = [f"file:{verb}:{{d}}/data/**" for verb in ("read", "write", "create", "delete")]
+# name, arguments, grants ({d}: the test's directory, {pid}: a process outside that has a secret environment)
+ATTACKS = (
+    ("read", ["{d}/secret"], []),
+    ("write", ["{d}/secret"], ["file:read:{d}/secret"]),
+    ("create", ["{d}/new"], OWN),
+    ("unlink", ["{d}/secret"], ["file:read:{d}/secret", "file:write:{d}/secret"]),
+    ("rename", ["{d}/secret", "{d}/data/x"], OWN),
+    ("exchange", ["{d}/secret", "{d}/data/own"], OWN),
+    ("link", ["{d}/secret", "{d}/data/x"], OWN),
+    ("symlink", ["{d}/secret", "{d}/data/x"], OWN),
+    ("dangling", ["{d}/new", "{d}/data/x"], OWN),
+    ("rename", ["{d}/private", "{d}/data/p", "{d}/data/p/s.txt"],
+     ["file:create:{d}/**", "file:delete:{d}/**", "file:list:{d}/**", "file:read:{d}/data/**/*.txt"]),
+    ("truncate", ["{d}/secret"], ["file:read:{d}/secret"]),
+    ("chmod", ["{d}/secret"], ["file:read:{d}/secret"]),
+    ("fchmod", ["{d}/secret"], ["file:read:{d}/secret"]),
+    ("tmpfile", ["{d}/private"], ["file:read:{d}/private/**"]),
+    ("handle", ["{d}/secret"], ["file:read:/proc/self/**"]),
+    ("in-root", ["{d}"], ["file:read:{d}/data/**"]),
+    ("thread-table", ["{d}/data", "{d}"], ["file:read:{d}/data/**"]),
+    ("clone-vm", ["{d}/secret"], ["file:read:{d}/data/**"]),
+    ("memfd", ["{d}/bin/loader"], ["file:read:{d}/bin/loader"]),
+    ("proc", ["{pid}"], ["file:read:/proc/**"]),
+    ("proc-handle", ["{pid}"], ["file:read:/proc/**"]),
+    ("proc-root", ["{pid}"], ["file:read:/proc/self/**"]),
+    ("proc-thread", ["{pid}"], ["file:read:/**"]),
+    ("proc-cwd", ["{pid}"], ["file:read:/proc/self/**"]),
+    ("kill", ["{pid}"], []),
+    ("priority", ["{pid}"], []),
+)
+
+
+def with_loader(source, loader, change):
+    """`source`, an ELF file, asking for another loader; 'class' says ELFCLASS32, 'many' has 600 program headers."""
+    image = bytearray(source)
+    start, = struct.unpack_from("<Q", image, 32)
+    count, = struct.unpack_from("<H", image, 56)
+    headers = [image[start + 56 * i:start + 56 * (i + 1)] for i in range(count)]
+    name = loader.encode() + b"\0"
+    for header in headers:
+        if struct.unpack_from("<I", header)[0] == 3:
+            struct.pack_into("<QQQQQ", header, 8, len(image), 0, 0, len(name), len(name))
+    image += name
+    if change == "class":
+        image[4] = 1
+    if change == "many":
+        headers += [bytes(56)] * (600 - count)
+        image += bytes(-len(image) % 16)
+        start = len(image)
+        struct.pack_into("<Q", image, 32, start)
+        struct.pack_into("<H", image, 56, len(headers))
+        image += bytes(56 * len(headers))
+    image[start:start + 56 * len(headers)] = b"".join(headers)
+    return bytes(image)
+
+
+class HostileFiles(sbx.BoxTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.built = pathlib.Path(tempfile.mkdtemp(prefix="secbox-hostile-"))
+        cls.addClassCleanup(shutil.rmtree, cls.built, ignore_errors=True)
+        cls.compile(SOURCE, "hostile", "-O1", "-w", "-pthread")
+        cls.compile(SOURCE, "hostile-static", "-O1", "-w", "-pthread", "-static")
+        cls.compile(LOADER, "loader", "-O1", "-nostdlib", "-static-pie", "-fPIE")
+        cls.compile(LOADER, "loaded", "-O1", "-nostdlib", "-pie", "-fPIE", "-Wl,--dynamic-linker=/nowhere")
+
+    @classmethod
+    def compile(cls, source, name, *flags):
+        subprocess.run(["gcc", "-x", "c", *flags, "-o", str(cls.built / name), "-"], input=source.encode(), check=True)
+
+    def setUp(self):
+        super().setUp()
+        shutil.copytree(self.built, self.dir / "bin")
+        os.chmod(self.dir / "bin", 0o755)
+
+    def reset(self, uid):
+        """What an attack changes, as it was; all of it the user's own."""
+        for name in ("data", "private"):
+            shutil.rmtree(self.dir / name, ignore_errors=True)
+        (self.dir / "new").unlink(missing_ok=True)
+        for name in ("secret", "private/s.txt"):
+            self.write(name, "SECRET\n", 0o644)
+        self.write("data/own", "own\n")
+        for path in [self.dir, *self.dir.glob("data/**"), *self.dir.glob("private/**"), self.dir / "secret",
+                     self.dir / "data" / "own", self.dir / "private" / "s.txt"]:
+            os.chown(path, os.geteuid() if uid is None else uid, -1)
+
+    def outside(self, uid):
+        """A process that is none of the session's."""
+        process = subprocess.Popen(["sleep", "1000"], env={"VALUE": "SECRET"}, **sbx._identity(uid))
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return str(process.pid)
+
+    def program(self, suffix):
+        return str(self.dir / "bin" / ("hostile" + suffix))
+
+    def test_table(self):
+        for uid in self.each_user():
+            pid = self.outside(uid)
+            for suffix in ("", "-static"):
+                for act, arguments, grants in ATTACKS:
+                    fill = [[text.format(d=self.dir, pid=pid) for text in texts] for texts in (arguments, grants)]
+                    with self.subTest(act=act, grants=grants, suffix=suffix, uid=uid):
+                        command = [self.program(suffix), act, *fill[0]]
+                        self.reset(uid)
+                        self.assertEqual(self.run_native(command, uid).returncode, 3)
+                        self.reset(uid)
+                        done = self.run_box(LOAD + fill[1], command, uid=uid)
+                        self.assertEqual(done.returncode, 0, done.stderr)
+                        self.assertTrue(done.denials())
+
+    def test_open_how_exchanged(self):
+        """openat2(2) reads its flags from memory: nothing of it may be left to the kernel."""
+        for uid in self.each_user():
+            self.reset(uid)
+            os.chmod(self.dir / "secret", 0o644)
+            command = [self.program("-static"), "openat2-swap", self.path("secret")]
+            self.assertEqual(self.run_native(command, uid).returncode, 3)
+            done = self.run_box([f"exec:run:{self.dir}/**/hostile-static"], command, ["--quiet"], uid)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertTrue(done.denied(self.path("secret")))
+
+    def test_loader(self):
+        """A denied program as the ELF loader of one that may run."""
+        for uid in self.each_user():
+            for change in ("plain", "class", "many"):
+                with self.subTest(change=change, uid=uid):
+                    loader = self.path("bin/denied/loader")
+                    os.makedirs(self.dir / "bin" / "denied", exist_ok=True)
+                    shutil.copy(self.dir / "bin" / "loader", loader)
+                    program = self.dir / "bin" / f"loaded-{change}"
+                    program.write_bytes(with_loader((self.dir / "bin" / "loaded").read_bytes(), loader, change))
+                    os.chmod(program, 0o755)
+                    command = [self.program("-static"), "exec", str(program)]
+                    self.assertEqual(self.run_native(command, uid).returncode, 3)
+                    below = f"{self.dir}/bin/**"
+                    denied = f"{self.dir}/bin/denied/**"
+                    done = self.run_box({"required": [f"exec:run:{below}", f"file:load:{below}"],
+                                         "deny": [f"exec:run:{denied}", f"file:load:{denied}"]}, command, uid=uid)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    self.assertTrue(done.denials())
+
+    def test_execs_of_many_threads(self):
+        """All at once: the process that won waits for those that are traced, and must not be waited for."""
+        for uid in self.each_user():
+            command = [self.program("-static"), "execs"]
+            self.assertEqual(self.run_native(command, uid).returncode, 3)
+            done = self.run_box([*LOAD, "exec:run:/bin/true", "exec:run:/usr/bin/true"], command, uid=uid, timeout=30)
+            self.assertEqual(done.returncode, 3, done.stderr)
+
+    def test_supervisor_is_no_target(self):
+        for uid in self.each_user():
+            done = self.run_box(["signal:send:*"], [self.program("-static"), "neighbours"], uid=uid)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            rules = {(record.get("rule") or {}).get("id") for record in done.denials()}
+            self.assertIn("protected:supervisor", rules)
+
+    def test_malformed_arguments(self):
+        """Whatever stands in the registers: the supervisor lives, and answers."""
+        for uid in self.each_user():
+            done = self.run_box([], [self.program("-static"), "malformed"], ["--quiet"], uid, timeout=30)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(done.records[-1]["event"], "session_end")
+
+    def test_dropped_capabilities(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        secret = self.write("secret", "SECRET\n", 0o600)
+        os.chown(secret, sbx.ORDINARY_USER, -1)
+        command = [self.program("-static"), "capbset", secret]
+        self.assertEqual(self.run_native(command).returncode, 3)
+        self.assertEqual(self.run_native([*command, "drop"]).returncode, 0)
+        done = self.run_box([f"file:read:{secret}"], [*command, "drop"])
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+
+if __name__ == "__main__":
+    sbx.main()
