@@ -356,7 +356,17 @@ Action handle_truncate(Call& call) {
   return change_object(call, argument, LastLink::Follow, false, [&](const PinnedPath& path) -> Action {
     if (S_ISDIR(path.st.st_mode)) return call.fails(EISDIR);
     if (!S_ISREG(path.st.st_mode)) return call.fails(EINVAL);
-    return call.result(::truncate(own_descriptor_path(path.object.get()).c_str(), length));
+    // A lease of the plugin's own (F_SETLEASE) would hold a receiver for 45 s.
+    if (call.on_worker()) {
+      const std::int64_t done =
+          call.blocking([&] { return ::truncate(own_descriptor_path(path.object.get()).c_str(), length); });
+      return done < 0 && call.interrupted() ? call.restart() : call.result(done);
+    }
+    const int fd = call.services().proc.reopen(path.object.get(), O_WRONLY | O_NONBLOCK);
+    if (fd == -EAGAIN) return NeedsWorker{};
+    if (fd < 0) return call.fails(-fd);
+    const UniqueFd opened(fd);
+    return call.result(::ftruncate(fd, length));
   });
 }
 

@@ -144,6 +144,16 @@ static int signal_neighbours(void) {  // the supervisor is one of the next proce
   return hit || kill(-1, SIGURG) == 0;
 }
 
+static int leased(void) {  // truncate(2) waits for the lease; nobody else must
+  signal(SIGIO, SIG_IGN);
+  fcntl(open(v[2], O_RDWR), F_SETLEASE, F_WRLCK);
+  for (int i = 0; i < 3; ++i) {
+    if (fork() == 0) _exit(truncate(v[2], i));
+  }
+  usleep(100000);
+  return open(v[2], O_RDONLY | O_NONBLOCK) < 0 && errno == EAGAIN;
+}
+
 static int malformed(void) {
   static const long numbers[] = {SYS_open, SYS_openat, SYS_openat2, SYS_execve, SYS_execveat, SYS_rename, SYS_renameat2,
                                  SYS_linkat, SYS_unlinkat, SYS_mkdirat, SYS_mknodat, SYS_fchmodat, SYS_fchownat,
@@ -203,6 +213,7 @@ int main(int count, char **arguments) {
   if (IS("exec")) out = execv(v[2], v + 2) * 0;
   if (IS("execs")) out = concurrent_execs();
   if (IS("neighbours")) out = signal_neighbours();
+  if (IS("leased")) out = leased();
   if (IS("malformed")) out = malformed();
   if (IS("kill")) out = kill(atoi(v[2]), SIGURG) == 0;
   if (IS("priority")) out = setpriority(PRIO_PROCESS, (id_t)atoi(v[2]), 1) == 0;
@@ -403,6 +414,12 @@ class HostileFiles(sbx.BoxTest):
             done = self.run_box([], [self.program("-static"), "malformed"], ["--quiet"], uid, timeout=30)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(done.records[-1]["event"], "session_end")
+
+    def test_lease_holds_nobody_else(self):
+        for uid in self.each_user():
+            self.reset(uid)
+            command = [self.program("-static"), "leased", self.path("data/own")]
+            self.run_box([text.format(d=self.dir) for text in OWN], command, ["--quiet"], uid, timeout=20)
 
     def test_dropped_capabilities(self):
         if os.geteuid() != 0:
