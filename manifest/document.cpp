@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -64,6 +66,16 @@ struct SyntaxError {
 void check_size(std::size_t& nodes, int depth, int line, int column) {
   if (++nodes > kMaxNodes) throw SyntaxError{"the document is too large", line, column, {}};
   if (depth > kMaxDepth) throw SyntaxError{"nested too deeply", line, column, "at most 64 levels"};
+}
+
+// What a text weighs: an alias repeats it in a few bytes, so that counting nodes alone bounds nothing.
+constexpr std::size_t kBytesPerNode = 64;
+
+// For the parsers that build their own tree first: hundreds of bytes a node, whatever we do with it then.
+void check_separators(std::string_view text) {
+  const auto count = std::ranges::count_if(
+      text, [](char c) { return c == ',' || c == '\n' || c == '[' || c == '{' || c == '-'; });
+  if (static_cast<std::size_t>(count) > kMaxNodes) throw SyntaxError{"the document is too large", 0, 0, {}};
 }
 
 // `object` is complete: no key may stand in it twice.
@@ -262,6 +274,8 @@ Node from_yaml(const YAML::Node& yaml, int depth, std::size_t& nodes) {
     case YAML::NodeType::Null:
       break;
     case YAML::NodeType::Scalar: {
+      nodes += yaml.Scalar().size() / kBytesPerNode;
+      check_size(nodes, depth, node.line, node.column);
       node.text = yaml.Scalar();
       node.kind = Node::Kind::String;
       if (yaml.Tag() == "?") {  // plain, not quoted: the core schema decides
@@ -284,6 +298,7 @@ Node from_yaml(const YAML::Node& yaml, int depth, std::size_t& nodes) {
       node.kind = Node::Kind::Object;
       for (const auto& member : yaml) {
         if (!member.first.IsScalar()) throw SyntaxError{"a key must be a word", node.line, node.column, {}};
+        nodes += member.first.Scalar().size() / kBytesPerNode;
         Node value = from_yaml(member.second, depth + 1, nodes);
         value.line = member.first.Mark().line + 1;
         value.column = member.first.Mark().column + 1;
@@ -296,15 +311,7 @@ Node from_yaml(const YAML::Node& yaml, int depth, std::size_t& nodes) {
 }
 
 Node parse_yaml(std::string_view text) {
-  // yaml-cpp's parser recurses: bound what nests before it sees it.
-  int flow = 0;
-  int line = 1;
-  for (const char c : text) {
-    if (c == '\n') ++line;
-    if (c == '[' || c == '{') ++flow;
-    if (c == ']' || c == '}') --flow;
-    if (flow > 4 * kMaxDepth) throw SyntaxError{"nested too deeply", line, 1, "at most 64 levels"};
-  }
+  check_separators(text);
   try {
     std::size_t nodes = 0;
     const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
@@ -316,6 +323,8 @@ Node parse_yaml(std::string_view text) {
                         "one manifest a file: take the second \"---\" away"};
     }
     return from_yaml(documents.front(), 0, nodes);
+  } catch (const YAML::DeepRecursion& error) {
+    throw SyntaxError{"nested too deeply", error.mark.line + 1, error.mark.column + 1, "at most 64 levels"};
   } catch (const YAML::Exception& error) {
     throw SyntaxError{error.msg, error.mark.line + 1, error.mark.column + 1,
                       "check the indentation and the quotes"};
@@ -381,7 +390,39 @@ Node from_toml(const toml::node& toml, std::string_view text, int depth, std::si
   return node;
 }
 
+// toml++ bounds the nesting of values, but not that of dotted keys, and its tables go away by recursion.
+// Sooner too strict than too lenient, as it does not know what is inside a string: a run of "a.a.a", and dots
+// beside quotes in a line.
+void check_dotted_keys(std::string_view text) {
+  constexpr std::size_t kMostBesideQuotes = 256;
+  std::size_t run = 0;
+  std::size_t beside_quotes = 0;
+  int line = 1;
+  char before = '\n';  // the last character that is no blank
+  for (const char c : text) {
+    if (c == ' ' || c == '\t') continue;
+    const bool quote = c == '"' || c == '\'';
+    const bool after_quote = before == '"' || before == '\'';
+    if (c == '\n') {
+      ++line;
+      run = beside_quotes = 0;
+    } else if (c == '.') {
+      run = before == '.' ? 0 : run + 1;
+      if (after_quote) ++beside_quotes;
+    } else if (quote && before == '.') {
+      ++beside_quotes;
+    } else if (!quote && c != '-' && c != '_' && std::isalnum(static_cast<unsigned char>(c)) == 0) {
+      run = 0;
+    }
+    if (run > std::size_t{kMaxDepth} * 2 || beside_quotes > kMostBesideQuotes)
+      throw SyntaxError{"nested too deeply", line, 1, "at most 64 levels"};
+    before = c;
+  }
+}
+
 Node parse_toml(std::string_view text) {
+  check_separators(text);
+  check_dotted_keys(text);
   try {
     const toml::table table = toml::parse(text);
     std::size_t nodes = 0;

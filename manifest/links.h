@@ -34,7 +34,9 @@ class LinkResolver {
   [[nodiscard]] const ResolvedPrefix& resolve(const std::string& path);
 
  private:
-  ResolvedPrefix follow(const std::string& path, int& budget);
+  static constexpr std::size_t kMostLinks = 40;  // MAXSYMLINKS
+  // Goes on from `result`, which has no links, by one component and the links that it leads to.
+  void follow(ResolvedPrefix& result, const std::string& component);
 
   LinkReader& links_;
   std::unordered_map<std::string, ResolvedPrefix> known_;
