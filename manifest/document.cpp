@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <yaml-cpp/depthguard.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <charconv>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 // toml++ 3.3 tells the compiler that it can never meet most characters outside ASCII where it looks for white
 // space: a manifest with one there is undefined behaviour. Such a character is no white space, so that is
@@ -310,19 +312,40 @@ Node from_yaml(const YAML::Node& yaml, int depth, std::size_t& nodes) {
   return node;
 }
 
+// Where a document begins; all else is passed over.
+class DocumentStart final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& at) override { mark = at; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+  }
+  void OnMapEnd() override {}
+
+  YAML::Mark mark;
+};
+
 Node parse_yaml(std::string_view text) {
   check_separators(text);
   try {
     std::size_t nodes = 0;
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.empty()) throw SyntaxError{"the file holds no document", 1, 1, {}};
-    if (documents.size() > 1) {
-      // What a second one denies would be passed over in silence.
-      throw SyntaxError{"the file holds " + std::to_string(documents.size()) + " documents",
-                        documents[1].Mark().line + 1, documents[1].Mark().column + 1,
-                        "one manifest a file: take the second \"---\" away"};
+    // What a second document denies would be passed over in silence. YAML::LoadAll() does not end on some
+    // malformed text ("," above all), so that this looks at two documents and no more.
+    std::istringstream stream{std::string(text)};
+    YAML::Parser parser(stream);
+    DocumentStart start;
+    if (!parser.HandleNextDocument(start)) throw SyntaxError{"the file holds no document", 1, 1, {}};
+    if (parser.HandleNextDocument(start)) {
+      throw SyntaxError{"the file goes on behind its first document", start.mark.line + 1,
+                        start.mark.column + 1,
+                        "one manifest a file: look for a second \"---\" or a stray character"};
     }
-    return from_yaml(documents.front(), 0, nodes);
+    return from_yaml(YAML::Load(std::string(text)), 0, nodes);
   } catch (const YAML::DeepRecursion& error) {
     throw SyntaxError{"nested too deeply", error.mark.line + 1, error.mark.column + 1, "at most 64 levels"};
   } catch (const YAML::Exception& error) {

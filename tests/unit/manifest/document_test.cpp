@@ -53,7 +53,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Fault{"json deep", Format::Json, nested("[", "]", 100), "SBX-V101", 1, 65},
                     Fault{"yaml twice", Format::Yaml, "a: 1\nb: 2\na: 3\n", "SBX-V101", 3, 1},
                     Fault{"yaml flow", Format::Yaml, "a: [1, 2\nb: 3\n", "SBX-V101", 2, 0},
-                    Fault{"yaml two", Format::Yaml, "a: 1\n---\nb: 2\n", "SBX-V101", 3, 1},
+                    Fault{"yaml two", Format::Yaml, "a: 1\n---\nb: 2\n", "SBX-V101", 2, 1},
+                    // YAML::LoadAll() does not end here.
+                    Fault{"yaml stray comma", Format::Yaml, ",\n \"p", "SBX-V101", 1, 0},
+                    Fault{"yaml comments alone", Format::Yaml, "# x\n", "SBX-V101", 1, 0},
                     Fault{"yaml deep", Format::Yaml, nested("[", "]", 1000), "SBX-V101", 1, 0},
                     Fault{"yaml key", Format::Yaml, "a: 1\n[x, y]: 2\n", "SBX-V101", 1, 0},
                     Fault{"yaml alias of itself", Format::Yaml, "a: &a [*a]\n", "SBX-V101", 1, 0},
