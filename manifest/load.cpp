@@ -204,6 +204,12 @@ class Reader {
 
   // All that can be said before the variables of a run are known, so that everything is reported at once.
   void check_grammar(const Node& node, const std::string& pointer, const std::string& text) {
+    if (is_deceptive(text)) {
+      // The denial messages propose no such grant either: what is approved must be what is read.
+      problem(node, pointer, "SBX-V110", "a permission may not hold control or direction characters",
+              "grant a directory above it, or match the character with ?");
+      return;
+    }
     const auto grant = parse_grant(text);
     if (!grant) {
       problem(node, pointer, grant.error().code.c_str(), grant.error().message, grant.error().hint);

@@ -168,6 +168,10 @@ INSTANTIATE_TEST_SUITE_P(
         Problem{R"({"name":"x\udb40\udc41"})", "SBX-V110", "/name", ""},
         Problem{R"({"id":"x","permissions":{"required":[{"use":"file:read:/x","reason":"a\u2066b"}]}})",
                 "SBX-V110", "/permissions/required/0/reason", ""},
+        Problem{R"({"id":"x","permissions":{"required":["file:read:/x\u202ey"]}})", "SBX-V110",
+                "/permissions/required/0", "match the character with ?"},
+        Problem{R"({"id":"x","permissions":{"deny":[{"use":"file:read:/x","except":["/x/\u009b"]}]}})",
+                "SBX-V110", "/permissions/deny/0/except/0", ""},
         Problem{R"({"id":"x","permissions":{"required":["file:read:/x\u0000"]}})", "SBX-V110",
                 "/permissions/required/0", ""}));
 
