@@ -114,11 +114,10 @@ class OverlapLint {
       for (const Grant& change : in(changes_.subtrees, above)) {
         if (step()) (void)judge(runs, change, runs.pattern);
       }
-      if (is_literal) {
-        for (const Grant& change : in(changes_.globs, above)) {
-          if (step() && checker::glob_match(change.pattern, runs.pattern))
-            (void)judge(runs, change, runs.pattern);
-        }
+      for (const Grant& change : in(changes_.globs, above)) {
+        if (!step()) break;
+        if (const auto both = narrower(change.pattern, runs.pattern); !both.empty())
+          (void)judge(runs, change, both);
       }
       if (above == "/") break;
     }
@@ -133,11 +132,20 @@ class OverlapLint {
     for (auto at = changes_.by_prefix.lower_bound(below);
          at != changes_.by_prefix.end() && at->first.starts_with(below) && !stopped_; ++at) {
       const Grant& change = at->second;
-      const bool overlaps =
-          is_subtree ? subtree_root(change.pattern) != subtree_root(runs.pattern)  // seen above
-                     : !has_wildcard(change.pattern) && checker::glob_match(runs.pattern, change.pattern);
-      if (step() && overlaps) (void)judge(runs, change, change.pattern);
+      if (!step()) break;
+      if (is_subtree && subtree_root(change.pattern) == subtree_root(runs.pattern)) continue;  // seen above
+      const auto both = is_subtree ? change.pattern : narrower(runs.pattern, change.pattern);
+      if (!both.empty()) (void)judge(runs, change, both);
     }
+  }
+
+  // The one of the two that the other surely meets, or "". A pattern without classes matches its own text, so
+  // that what matches this text has that in common with it.
+  static std::string_view narrower(std::string_view a, std::string_view b) {
+    const auto is_own_match = [](std::string_view p) { return p.find('[') == std::string_view::npos; };
+    if (a == b || (is_own_match(b) && checker::glob_match(a, b))) return b;
+    if (is_own_match(a) && checker::glob_match(b, a)) return a;
+    return {};
   }
 
   static std::string_view parent_of(std::string_view path) {

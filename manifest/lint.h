@@ -10,7 +10,8 @@ namespace secbox::manifest {
 
 // What may be both changed and run is code of the plugin's own choosing: an error (SBX-V201), and a warning
 // (SBX-V202) where one of the grants is for everything, as in a manifest for observing. Only sure overlaps
-// are reported: equal paths, a path that the other pattern matches, a subtree and what begins in it.
+// are reported: equal patterns, a path or the text of a pattern that the other matches, a subtree and what
+// begins in it.
 // `columns` holds one number a rule.
 void lint_overlaps(const std::vector<checker::Rule>& rules, const std::vector<int>& columns,
                    Diagnostics& diagnostics);
