@@ -132,6 +132,7 @@ class OverlapLint {
     for (auto at = changes_.by_prefix.lower_bound(below);
          at != changes_.by_prefix.end() && at->first.starts_with(below) && !stopped_; ++at) {
       const Grant& change = at->second;
+      if (!is_subtree && at->first == below && has_wildcard(change.pattern)) continue;  // seen above
       if (!step()) break;
       if (is_subtree && subtree_root(change.pattern) == subtree_root(runs.pattern)) continue;  // seen above
       const auto both = is_subtree ? change.pattern : narrower(runs.pattern, change.pattern);
