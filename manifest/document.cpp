@@ -85,8 +85,10 @@ void check_members(const Node& object) {
   using Member = std::pair<std::string, Node>;
   std::vector<const Member*> sorted;
   for (const Member& member : object.members) sorted.push_back(&member);
-  std::ranges::stable_sort(sorted, {},
-                           [](const Member* member) -> std::string_view { return member->first; });
+  std::ranges::sort(sorted, [](const Member* a, const Member* b) {
+    const int order = a->first.compare(b->first);
+    return order != 0 ? order < 0 : a < b;
+  });
   const auto twice = std::ranges::adjacent_find(
       sorted, [](const Member* a, const Member* b) { return a->first == b->first; });
   if (twice == sorted.end()) return;
