@@ -146,6 +146,7 @@ void Supervisor::write_session_start(const launch::Environment& environment) {
       {"environment_held_back", held_back},
       {"host", "{\"kernel\":" + json_plain(host.release) + ",\"machine\":" + json_plain(host.machine) +
                    ",\"landlock_abi\":" + std::to_string(sys::landlock_abi()) + "}"},
+      {"supervisor_pid", std::to_string(::getpid())},
       {"shape", plan_.shape == Shape::Beside ? "\"beside\"" : "\"parent\""},
       {"program", audit::json_string(plan_.program)}};
   audit::Record record;
