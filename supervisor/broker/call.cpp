@@ -96,6 +96,15 @@ int Call::resolve(int dirfd, std::string_view path, sys::LastLink last, sys::Pin
   return error;
 }
 
+bool Call::pin_base(int dirfd, std::string_view path, UniqueFd& base, std::string& name) {
+  if (services_.resolver.open_base({.tid = tid(), .dirfd = dirfd, .path = path}, base, name) != 0)
+    return false;
+  // A removed directory's name may be somebody else's by now.
+  struct stat st{};
+  return name.starts_with('/') && !name.ends_with(" (deleted)") && ::fstat(base.get(), &st) == 0 &&
+         st.st_nlink != 0 && services_.channel.alive(notification_.id);
+}
+
 int Call::thread_facts(const sys::ThreadFacts*& out) {
   if (!facts_) {
     sys::ThreadFacts facts;

@@ -87,6 +87,9 @@ class Call {
   // ---- resolve ----
   [[nodiscard]] int resolve(int dirfd, std::string_view path, sys::LastLink last, sys::PinnedPath& out,
                             bool allow_empty = false, std::uint64_t resolve_flags = 0);
+  // The directory that a relative path starts from, pinned, and its name. False where it has none (removed, out
+  // of reach) or is not to be had: resolve() says why.
+  [[nodiscard]] bool pin_base(int dirfd, std::string_view path, UniqueFd& base, std::string& name);
   // Reads /proc/<tid>/status, once a call.
   [[nodiscard]] int thread_facts(const sys::ThreadFacts*& out);
   // Takes the thread's own user for what follows, where the session has seen a change of identity; otherwise

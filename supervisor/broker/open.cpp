@@ -111,38 +111,42 @@ bool restore_blocking(int fd, const OpenRequest& request) {
 // An existing regular file or directory named without links: one look-up that follows none proves that the
 // name as written is the object's own, so one decision covers both spellings. Gives up (nullopt) on whatever
 // is not that simple.
-std::optional<Action> open_fast(Call& call, OpenRequest& request) {
+std::optional<Action> open_fast(Call& call, const OpenRequest& request) {
   if (request.resolve != 0 || request.creates() || request.unnamed() || request.has(O_PATH))
     return std::nullopt;
-  if (request.path.empty() || request.path.front() != '/' || !is_plain(request.path)) return std::nullopt;
-  if (call.services().proc.covers(request.path)) return std::nullopt;
+  if (!is_plain(request.path)) return std::nullopt;
+  UniqueFd base;
+  std::string name = request.path;
+  if (name.front() != '/') {
+    if (!call.pin_base(request.dirfd, request.path, base, name)) return std::nullopt;
+    name += name == "/" ? request.path : "/" + request.path;
+  }
+  if (call.services().proc.covers(name)) return std::nullopt;
+  const int from = base.valid() ? base.get() : AT_FDCWD;
   // What grants reading grants listing: one decision serves whatever is there.
   const VerbSet verbs = verbs_for_existing(request, false);
-  const auto decision =
-      call.probe({.verbs = verbs, .as_written = request.path, .resolved = request.path, .endpoint = {}});
+  const auto decision = call.probe({.verbs = verbs, .as_written = name, .resolved = name, .endpoint = {}});
   if (!decision.allowed()) return std::nullopt;
   const auto identity = call.assume_identity();
   if (!identity) return std::nullopt;
   // Only a hint: opening a FIFO or a device has effects, so those take the careful way.
   struct stat st{};
-  if (::fstatat(AT_FDCWD, request.path.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode) &&
+  if (::fstatat(from, request.path.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode) &&
       !S_ISDIR(st.st_mode)) {
     return std::nullopt;
   }
   const auto flags =
       static_cast<std::uint64_t>((request.flags & ~O_NOFOLLOW) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-  UniqueFd fd(
-      open_how_at(AT_FDCWD, request.path.c_str(), flags, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
+  UniqueFd fd(open_how_at(from, request.path.c_str(), flags, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
   if (fd.get() < 0) {
     const int error = -fd.release();
     if (error == ELOOP || error == EAGAIN) return std::nullopt;
-    call.accept(decision, verbs, std::move(request.path), {});
+    call.accept(decision, verbs, std::move(name), {});
     return call.fails(error);
   }
   if (::fstat(fd.get(), &st) != 0 || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) return std::nullopt;
   if (!restore_blocking(fd.get(), request)) return std::nullopt;
-  call.accept(decision, S_ISDIR(st.st_mode) ? verbs_for_existing(request, true) : verbs,
-              std::move(request.path), st);
+  call.accept(decision, S_ISDIR(st.st_mode) ? verbs_for_existing(request, true) : verbs, std::move(name), st);
   return InstallFd{std::move(fd), request.has(O_CLOEXEC)};
 }
 

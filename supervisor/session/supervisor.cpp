@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -102,6 +103,11 @@ Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
   if (plan.status_fd >= 0) {
     self->status_fd_.reset(::fcntl(plan.status_fd, F_DUPFD_CLOEXEC, 3));
     if (!self->status_fd_.valid()) return errno_failure("--status-fd");
+  }
+
+  if (!plan.tmp_dir.empty()) {
+    self->tmp_dir_.reset(::open(plan.tmp_dir.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!self->tmp_dir_.valid()) return errno_failure("open the private TMPDIR");
   }
 
   // Least privilege from here on: not to be looked into, no environment to leak, no more than the plugin's
@@ -245,6 +251,9 @@ class Supervisor::Control {
 };
 
 int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
+  // One heap: what threads allocate is small and kept by each (tcache); a heap of its own costs each a
+  // mapping.
+  (void)::mallopt(M_ARENA_MAX, 1);
   plugin_ = plugin;
   auto pidfd = sys::open_process(ProcessId{plugin});
   if (!pidfd) {
@@ -334,8 +343,7 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   const int status = reap();
   finish(plan_.shape == Shape::Parent ? std::optional<int>(status) : std::nullopt);
   end_processes(0);  // what its other threads may have started while it was ending
-  std::error_code ignored;
-  if (!plan_.tmp_dir.empty()) std::filesystem::remove_all(plan_.tmp_dir, ignored);
+  remove_tmp_dir();  // and written there
   pipeline_->stop();
   return status;
 }
@@ -411,6 +419,10 @@ void Supervisor::finish(std::optional<int> wait_status) {
     footer = reporter_->footer();
   }
   print_denials(footer);
+  remove_tmp_dir();
+}
+
+void Supervisor::remove_tmp_dir() {
   std::error_code ignored;
   if (!plan_.tmp_dir.empty()) std::filesystem::remove_all(plan_.tmp_dir, ignored);
 }

@@ -57,6 +57,7 @@ class Supervisor {
   // Processes of the session that are still alive, `except` not counted.
   std::vector<pid_t> living_processes(pid_t except) const;
   void end_processes(pid_t except);
+  void remove_tmp_dir();
   void note_denial(const audit::Record& record, std::uint64_t seq);
   void print_denials(std::string_view footer = {});
 
@@ -77,6 +78,9 @@ class Supervisor {
 
   pid_t plugin_ = 0;
   UniqueFd plugin_pidfd_;
+  // Held until this process ends: a file system may take milliseconds to free a directory's blocks, and the
+  // plugin's end, which waits for its name to be gone, need not wait for those.
+  UniqueFd tmp_dir_;
   UniqueFd status_file_;
   UniqueFd status_fd_;
   sys::SessionMark mark_;

@@ -89,7 +89,10 @@ class PathResolver::Walk {
     if (!pending_.empty() && pending_.front() == '/') {
       if (const int error = go_to_root(); error != 0) return error;
     }
+    bool may_leap = true;
     while (true) {
+      if (may_leap) leap();
+      const int links_before = links_;
       std::string component = next_component();
       if (component.empty()) return finish_at_directory();
       const bool last = pending_.find_first_not_of('/') == std::string::npos;
@@ -105,11 +108,26 @@ class PathResolver::Walk {
       }
       const int error = last ? take_last(component, slash_after) : step(component);
       if (error != kGoOn) return error;
+      may_leap = links_ != links_before;
     }
   }
 
  private:
   static constexpr int kGoOn = -1;
+
+  // All directories on the way at once, where none of them is a link: what the steps would find, in one call.
+  // Where it cannot be had, the steps find the link, or the right errno.
+  void leap() {
+    const std::size_t begin = pending_.find_first_not_of('/');
+    if (begin == std::string::npos) return;
+    const std::size_t slash = pending_.rfind('/', pending_.find_last_not_of('/'));
+    if (slash == std::string::npos || slash < begin) return;
+    UniqueFd next(open_beneath(current_.get(), pending_.substr(begin, slash - begin).c_str(),
+                               O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
+    if (!next.valid()) return;
+    current_ = std::move(next);
+    pending_.erase(0, slash);
+  }
 
   int enter(int fd) {
     if (fd < 0) return -fd;

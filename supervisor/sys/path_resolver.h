@@ -57,13 +57,16 @@ class PathResolver {
   // ENOENT/ENOTDIR/ELOOP/EACCES on the way are; `out.as_written` is set even then, where a base was found.
   [[nodiscard]] int resolve(const PathQuery& query, PinnedPath& out) const;
 
+  // The directory that the path starts from, pinned, and its name; none for an absolute path ("/"). 0 or an
+  // errno.
+  int open_base(const PathQuery& query, UniqueFd& base, std::string& base_name) const;
+
   // Absolute name of the path as written, without touching the file system beyond the base directory. 0 or an
   // errno.
   [[nodiscard]] int name_as_written(const PathQuery& query, std::string& out) const;
 
  private:
   class Walk;
-  int open_base(const PathQuery& query, UniqueFd& base, std::string& base_name) const;
 
   const Procfs& proc_;
   UniqueFd root_;

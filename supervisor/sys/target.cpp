@@ -33,6 +33,20 @@ ProcName proc_name(pid_t pid, const char* name) {
   return out;
 }
 
+// What a link in /proc says. Read onto the stack: a buffer of this size from the heap costs more than the
+// call.
+int link_text(int dir, const char* name, std::string& out) {
+  char text[4096];
+  const ssize_t got = ::readlinkat(dir, name, text, sizeof text);
+  if (got < 0) {
+    const int error = errno;
+    out.clear();
+    return error;
+  }
+  out.assign(text, static_cast<std::size_t>(got));
+  return 0;
+}
+
 int read_all(int fd, std::string& out, std::size_t limit) {
   out.resize(std::min<std::size_t>(limit, 4096));
   std::size_t have = 0;
@@ -138,15 +152,7 @@ int Procfs::read_file(pid_t pid, const char* name, std::string& out, std::size_t
 }
 
 int Procfs::read_link(pid_t pid, const char* name, std::string& out) const {
-  out.resize(4096);
-  const ssize_t got = ::readlinkat(root_.get(), proc_name(pid, name).data(), out.data(), out.size());
-  if (got < 0) {
-    const int error = errno;
-    out.clear();
-    return error;
-  }
-  out.resize(static_cast<std::size_t>(got));
-  return 0;
+  return link_text(root_.get(), proc_name(pid, name).data(), out);
 }
 
 int Procfs::read_facts(ThreadId tid, ThreadFacts& out) const {
@@ -198,15 +204,7 @@ Result<UniqueFd> Procfs::open_descriptor_path(ThreadId tid, TargetFd fd) const {
 int Procfs::path_of(int fd, std::string& out) const {
   std::array<char, 16> name;
   std::snprintf(name.data(), name.size(), "%d", fd);
-  out.resize(4096);
-  const ssize_t got = ::readlinkat(own_fds_.get(), name.data(), out.data(), out.size());
-  if (got < 0) {
-    const int error = errno;
-    out.clear();
-    return error;
-  }
-  out.resize(static_cast<std::size_t>(got));
-  return 0;
+  return link_text(own_fds_.get(), name.data(), out);
 }
 
 int Procfs::reopen(int fd, int flags) const {
