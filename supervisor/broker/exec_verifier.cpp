@@ -68,15 +68,17 @@ std::string executed_name(Services& services, pid_t tgid) {
 
 }  // namespace
 
-bool ExecVerifier::start() {
+bool ExecVerifier::prepare() {
   wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGCHLD);
   signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!wake_.valid() || !signals_.valid()) return false;
+  return wake_.valid() && signals_.valid();
+}
+
+void ExecVerifier::start() {
   thread_ = std::thread([this] { run(); });
-  return true;
 }
 
 void ExecVerifier::stop() {

@@ -54,8 +54,11 @@ class ExecVerifier {
   explicit ExecVerifier(Services& services) : services_(services) {}
   ~ExecVerifier() { stop(); }
 
-  // SIGCHLD must be blocked in every thread before. False where the thread's descriptors cannot be made.
-  [[nodiscard]] bool start();
+  // From here on tickets are taken; SIGCHLD must be blocked in every thread before. False where the thread's
+  // descriptors cannot be made.
+  [[nodiscard]] bool prepare();
+  // The thread, which may come a little after the first ticket.
+  void start();
   void stop();
 
   void submit(ExecTicket ticket);

@@ -267,6 +267,14 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
     return status;
   };
   handoff.advance(launch::Stage::SupervisorReady);
+  // Made while the plugin confines itself.
+  Control control(*this, plugin);
+  for (int i = 0; i < kReceivers; ++i) {
+    receivers_.emplace_back([this] {
+      serving_.wait(false);
+      pipeline_->receive_loop();
+    });
+  }
   if (handoff.wait_past(launch::Stage::SupervisorReady, plugin_pidfd_.get()) !=
       launch::Stage::ListenerReady) {
     finish(std::nullopt);  // it said why itself
@@ -310,7 +318,6 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   services.execs = execs_.get();
   pipeline_ = std::make_unique<broker::Pipeline>(services);
 
-  Control control(*this, plugin);
   services.on_denial = [this](const audit::Record& record, std::uint64_t seq) { note_denial(record, seq); };
   services.on_first_process_exit = [this] { finish(std::nullopt); };
   services.on_hello = [this](pid_t tgid) {
@@ -331,12 +338,14 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
     execs_->on_child_event = [&control] { asio::post(control.io(), [&control] { control.mirror_stop(); }); };
   }
   wake_printer_ = [&control] { asio::post(control.io(), [&control] { control.print_soon(); }); };
-  if (!execs_->start()) {
+  if (!execs_->prepare()) {
     handoff.fail(launch::Stage::SupervisorFailed, "the exec verifier");
     return reap();
   }
-  for (int i = 0; i < kReceivers; ++i) receivers_.emplace_back([this] { pipeline_->receive_loop(); });
+  serving_ = true;
+  serving_.notify_all();
   handoff.advance(launch::Stage::Serving);
+  execs_->start();
 
   control.run();
 

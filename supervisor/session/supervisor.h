@@ -75,6 +75,7 @@ class Supervisor {
   std::unique_ptr<broker::Pipeline> pipeline_;
   std::unique_ptr<HostNames> hosts_;
   std::vector<std::thread> receivers_;
+  std::atomic<bool> serving_{false};  // receivers start with this
 
   pid_t plugin_ = 0;
   UniqueFd plugin_pidfd_;
