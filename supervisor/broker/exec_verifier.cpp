@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -102,6 +103,7 @@ void ExecVerifier::submit(ExecTicket ticket) {
 }
 
 void ExecVerifier::run() {
+  tid_.store(::gettid(), std::memory_order_release);
   while (true) {
     std::array<pollfd, 2> fds{pollfd{.fd = wake_.get(), .events = POLLIN, .revents = 0},
                               pollfd{.fd = signals_.get(), .events = POLLIN, .revents = 0}};

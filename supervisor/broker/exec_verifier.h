@@ -61,6 +61,9 @@ class ExecVerifier {
   void start();
   void stop();
 
+  // The verifier thread's number: given out before the plugin's first instruction can run. 0 before it started.
+  [[nodiscard]] pid_t thread() const { return tid_.load(std::memory_order_acquire); }
+
   void submit(ExecTicket ticket);
 
   std::function<void(const Image&)> on_image;  // called from the verifier thread
@@ -81,6 +84,7 @@ class ExecVerifier {
 
   Services& services_;
   std::thread thread_;
+  std::atomic<pid_t> tid_{0};
   UniqueFd wake_;
   UniqueFd signals_;
   std::mutex mutex_;

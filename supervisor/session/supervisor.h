@@ -54,6 +54,9 @@ class Supervisor {
   // Ends every process of the session but its first, writes the end record, shows what was denied, clears up.
   // Once.
   void finish(std::optional<int> wait_status);
+  // True where no process or thread at all was made on this host since before the plugin's first instruction:
+  // then there is none to look for.
+  bool is_alone() const;
   // Processes of the session that are still alive, `except` not counted.
   std::vector<pid_t> living_processes(pid_t except) const;
   void end_processes(pid_t except);
