@@ -1,9 +1,7 @@
 #include "supervisor/session/session.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -88,35 +86,20 @@ Result<Prepared> make_plans(SessionPlan& plan) {
   ::_exit(0);
 }
 
-struct Beside {
-  SessionPlan& plan;
-  Prepared& prepared;
-  pid_t plugin;
-};
-
-// Starts the supervisor, and ends: it is no child of the plugin and no member of its session or process
-// group.
-int start_beside(void* context) {
-  const auto& start = *static_cast<Beside*>(context);
-  (void)::setsid();
-  const pid_t supervisor = ::fork();
-  if (supervisor < 0) ::_exit(1);
-  if (supervisor == 0) supervise_beside(std::move(start.plan), std::move(start.prepared), start.plugin);
-  start.prepared.handoff->supervisor_pid.store(supervisor, std::memory_order_release);
-  ::_exit(0);
-}
-
 int run_beside(SessionPlan& plan, Prepared& prepared) {
-  Beside start{.plan = plan, .prepared = prepared, .plugin = ::getpid()};
-  // The process between the two lives for two system calls: it borrows this one's memory meanwhile (as
-  // vfork(2) does) and needs only a stack. The supervisor goes on with its own copy of that.
-  constexpr std::size_t kStack = 8U << 20;
-  void* stack = ::mmap(nullptr, kStack, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
-  if (stack == MAP_FAILED) return report({.code = errno, .message = "memory for the supervisor"});
-  const pid_t between =
-      ::clone(start_beside, static_cast<char*>(stack) + kStack, CLONE_VM | CLONE_VFORK | SIGCHLD, &start);
-  if (between < 0) return report({.code = errno, .message = "clone"});
+  const pid_t plugin = ::getpid();
+  // The process between the two lives for two system calls: it borrows this one's memory meanwhile.
+  const pid_t between = ::vfork();
+  if (between < 0) return report({.code = errno, .message = "vfork"});
+  if (between == 0) {
+    // No child of the plugin and no member of its session or process group: it must see neither.
+    (void)::setsid();
+    const pid_t supervisor = ::fork();
+    if (supervisor < 0) ::_exit(1);
+    if (supervisor == 0) supervise_beside(std::move(plan), std::move(prepared), plugin);
+    prepared.handoff->supervisor_pid.store(supervisor, std::memory_order_release);
+    ::_exit(0);
+  }
   // Meanwhile the supervisor gets ready.
   UniqueFd floor;
   const int failed = launch::confine_plugin(prepared.plugin, *prepared.handoff, floor);
