@@ -19,11 +19,16 @@ class StderrStream {
   [[nodiscard]] UniqueFd open_end() const;
   // Through `end`, or through one opened now. What cannot be written at once is dropped: the record has it.
   void print(std::string_view text, UniqueFd end = UniqueFd()) const;
+  // Where an end comes from that this user may not open.
+  void set_plugin(int pidfd) { plugin_pidfd_ = pidfd; }
   [[nodiscard]] bool is_terminal() const { return terminal_; }
 
  private:
   const sys::Procfs& proc_;
   UniqueFd handle_;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+  int plugin_pidfd_ = -1;
   bool reopen_ = false;
   bool terminal_ = false;
 };

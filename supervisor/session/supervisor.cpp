@@ -261,6 +261,7 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
     return 125 << 8;
   }
   plugin_pidfd_ = std::move(*pidfd);
+  stderr_.set_plugin(plugin_pidfd_.get());
   const auto reap = [&] {
     int status = 0;
     if (plan_.shape == Shape::Parent) (void)::waitpid(plugin_, &status, 0);

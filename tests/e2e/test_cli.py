@@ -163,6 +163,11 @@ class Cli(sbx.BoxTest):
         for member in ("timestamp", "seq", "plugin", "op", "target", "decision", "rule", "errno", "pid"):
             self.assertIn(member, record)
         self.assertEqual(self.run_box([], ["/bin/cat", secret], ["--quiet"]).stderr.count(b"DENIED"), 0)
+        # The pipe was made by another user than the one who runs it, who may not open it.
+        for uid in self.each_user():
+            for shape in ("beside", "parent"):
+                done = self.run_box(["exec:run:/bin/cat"], ["/bin/cat", secret], ["--supervisor", shape], uid)
+                self.assertIn(b"secbox: DENIED", done.stderr, shape)
 
 
 if __name__ == "__main__":
