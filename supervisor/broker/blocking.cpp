@@ -38,6 +38,15 @@ BlockingCalls::~BlockingCalls() {
   if (watcher_.joinable()) watcher_.join();
 }
 
+bool BlockingCalls::watch_callers() {
+  try {
+    watcher_ = std::thread([this] { watch(); });
+  } catch (const std::system_error&) {
+    return false;
+  }
+  return true;
+}
+
 bool BlockingCalls::start(std::function<void()> job) {
   const std::lock_guard lock(mutex_);
   if (stopping_) return false;
@@ -85,7 +94,6 @@ std::shared_ptr<Blocker> BlockingCalls::enter(std::uint64_t id, ThreadId tid) {
   blocker->worker = ::pthread_self();
   const std::lock_guard lock(mutex_);
   blockers_.push_back(blocker);
-  if (!watcher_.joinable()) watcher_ = std::thread([this] { watch(); });
   changed_.notify_all();
   return blocker;
 }

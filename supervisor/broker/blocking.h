@@ -39,6 +39,10 @@ class BlockingCalls {
   BlockingCalls(sys::NotifyChannel& channel, const sys::Procfs& proc);
   ~BlockingCalls();  // interrupts and joins every worker
 
+  // The thread that interrupts blocked calls. Made before any plugin can use up what threads are made of;
+  // false where it cannot be.
+  [[nodiscard]] bool watch_callers();
+
   // Runs `job` on a thread with its own working directory and umask. False when too many calls are blocked
   // already: the caller refuses.
   [[nodiscard]] bool start(std::function<void()> job);

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "supervisor/base/errno_name.h"
 
@@ -78,8 +79,13 @@ bool ExecVerifier::prepare() {
   return wake_.valid() && signals_.valid();
 }
 
-void ExecVerifier::start() {
-  thread_ = std::thread([this] { run(); });
+bool ExecVerifier::start() {
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error&) {
+    return false;
+  }
+  return true;
 }
 
 void ExecVerifier::stop() {

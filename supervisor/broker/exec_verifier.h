@@ -57,8 +57,8 @@ class ExecVerifier {
   // From here on tickets are taken; SIGCHLD must be blocked in every thread before. False where the thread's
   // descriptors cannot be made.
   [[nodiscard]] bool prepare();
-  // The thread, which may come a little after the first ticket.
-  void start();
+  // The thread, which may come a little after the first ticket. False where it cannot be made.
+  [[nodiscard]] bool start();
   void stop();
 
   // The verifier thread's number: given out before the plugin's first instruction can run. 0 before it started.

@@ -88,10 +88,14 @@ int start_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd floor) {
   handoff.listener_fd.store(listener, std::memory_order_release);
   handoff.advance(Stage::ListenerReady);
   if (handoff.wait_past(Stage::ListenerReady, supervisor->get()) != Stage::Serving) {
-    // Nobody serves: nothing mediated can be called any more, write(2) can.
-    static constexpr char kText[] =
-        "secbox: the supervisor could not take the plugin over. The program was not started.\n";
-    (void)!::write(STDERR_FILENO, kText, sizeof kText - 1);
+    // Nobody serves: of what is mediated only the end of this process is still let through, by a supervisor
+    // that lives and has the listener itself.
+    (void)::close(listener);
+    const char* why = handoff.message();
+    std::string text = "secbox: the supervisor could not start: ";
+    text += *why != '\0' ? why : "it ended without a word";
+    text += ". The program was not started.\n";
+    (void)!::write(STDERR_FILENO, text.data(), text.size());
     return kExitFailed;
   }
   (void)::close(listener);

@@ -56,7 +56,7 @@ Result<Prepared> make_plans(SessionPlan& plan) {
   plugin.argv = plan.argv;
   plugin.environment = environment.passed;
   plugin.filter = launch::filter_program({.can_read_undumpable = launch::has_capability(CAP_SYS_PTRACE)});
-  auto mark = sys::SessionMark::make();
+  auto mark = sys::SessionMark::make(launch::has_capability(CAP_SETUID));
   if (!mark) return std::unexpected(mark.error());
   plugin.mark = *mark;
   plugin.landlock_abi = sys::landlock_abi();

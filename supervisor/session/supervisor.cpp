@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -35,6 +36,7 @@ namespace {
 constexpr int kReceivers = 2;  // one suffers the double wake-up of ADDFD, more than two cost every call
 constexpr auto kHostRefresh = std::chrono::seconds(60);
 constexpr auto kPrintDelay = std::chrono::milliseconds(20);
+constexpr std::int64_t kEndPatience = 10'000'000'000;
 constexpr std::size_t kMaxPendingText = 64U << 10;
 
 std::int64_t now_ns() {
@@ -50,6 +52,24 @@ void block_signals() {
   (void)::pthread_sigmask(SIG_BLOCK, &all, nullptr);
 }
 
+// The plugin's limit is its own; held calls must not fail because this process has too few for them.
+Result<void> raise_descriptor_limit() {
+  constexpr rlim_t kEnough = 65536;
+  constexpr rlim_t kLeast = 32;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return errno_failure("getrlimit(RLIMIT_NOFILE)");
+  const rlimit more{.rlim_cur = std::max(limit.rlim_max, kEnough),
+                    .rlim_max = std::max(limit.rlim_max, kEnough)};
+  if (::setrlimit(RLIMIT_NOFILE, &more) == 0) return {};  // with CAP_SYS_RESOURCE
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return errno_failure("setrlimit(RLIMIT_NOFILE)");
+  if (limit.rlim_max < kLeast) {
+    return failure("the limit of open files (ulimit -Hn " + std::to_string(limit.rlim_max) +
+                   ") is too low for the supervisor, which needs " + std::to_string(kLeast));
+  }
+  return {};
+}
+
 // A JSON string of text that is known to be plain (ids, digests, kernel names): no escapes are needed.
 std::string json_plain(std::string_view text) {
   std::string out = "\"";
@@ -59,7 +79,8 @@ std::string json_plain(std::string_view text) {
 
 char process_state(const sys::Procfs& proc, pid_t pid) {
   std::string stat;
-  if (proc.read_file(pid, "stat", stat) != 0) return 'X';
+  if (const int error = proc.read_file(pid, "stat", stat); error != 0)
+    return error == ENOENT || error == ESRCH ? 'X' : '?';
   const std::size_t after = stat.rfind(')');
   return after == std::string::npos || after + 2 >= stat.size() ? 'X' : stat[after + 2];
 }
@@ -77,6 +98,9 @@ Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
   auto proc = sys::Procfs::open();
   if (!proc) return std::unexpected(proc.error());
   std::unique_ptr<Supervisor> self(new Supervisor(plan, std::move(*proc)));
+  if (auto raised = raise_descriptor_limit(); !raised) return std::unexpected(raised.error());
+  self->proc_dir_.reset(::fdopendir(::openat(self->proc_.root(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+  if (!self->proc_dir_) return errno_failure("open /proc");
   self->mark_ = mark;
   self->rules_ = std::move(rules);
   self->started_ns_ = now_ns();
@@ -250,6 +274,46 @@ class Supervisor::Control {
   asio::steady_timer print_;
 };
 
+const char* Supervisor::start_receivers() {
+  try {
+    for (int i = 0; i < kReceivers; ++i) {
+      receivers_.emplace_back([this] {
+        serving_.wait(false);
+        pipeline_->receive_loop();
+      });
+    }
+  } catch (const std::system_error&) {
+    return "threads cannot be made (ulimit -u, pids.max)";
+  }
+  return nullptr;
+}
+
+int Supervisor::refuse_start(launch::Handoff& handoff, const char* why) {
+  handoff.fail(launch::Stage::SupervisorFailed, why);
+  // The launcher has the filter already: it can end only if that call is answered.
+  sys::Notification call;
+  bool ending = false;
+  while (!ending) {
+    const sys::ReceiveStatus status = channel_->receive(call);
+    if (status == sys::ReceiveStatus::Ended) break;
+    if (status != sys::ReceiveStatus::Received) continue;
+    ending = call.number == SYS_exit_group;
+    if (ending) {
+      finish(std::nullopt);
+      (void)channel_->reply_continue(call.id);  // Continue: RegisterOnly
+    } else {
+      (void)channel_->reply_errno(call.id, EPERM);
+    }
+  }
+  return reap();
+}
+
+int Supervisor::reap() {
+  int status = 0;
+  if (plan_.shape == Shape::Parent) (void)::waitpid(plugin_, &status, 0);
+  return status;
+}
+
 int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   // One heap: what threads allocate is small and kept by each (tcache); a heap of its own costs each a
   // mapping.
@@ -262,20 +326,16 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   }
   plugin_pidfd_ = std::move(*pidfd);
   stderr_.set_plugin(plugin_pidfd_.get());
-  const auto reap = [&] {
-    int status = 0;
-    if (plan_.shape == Shape::Parent) (void)::waitpid(plugin_, &status, 0);
-    return status;
-  };
+  // Tried before the plugin cannot end without being served: it holds its standard streams open.
+  if (!UniqueFd(static_cast<int>(::syscall(SYS_pidfd_getfd, plugin_pidfd_.get(), 0, 0))).valid()) {
+    handoff.fail(launch::Stage::SupervisorFailed, "pidfd_getfd of the plugin's descriptors is not permitted");
+    finish(std::nullopt);
+    return reap();
+  }
   handoff.advance(launch::Stage::SupervisorReady);
   // Made while the plugin confines itself.
   Control control(*this, plugin);
-  for (int i = 0; i < kReceivers; ++i) {
-    receivers_.emplace_back([this] {
-      serving_.wait(false);
-      pipeline_->receive_loop();
-    });
-  }
+  const char* failed = start_receivers();
   if (handoff.wait_past(launch::Stage::SupervisorReady, plugin_pidfd_.get()) !=
       launch::Stage::ListenerReady) {
     finish(std::nullopt);  // it said why itself
@@ -295,6 +355,7 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
     return reap();
   }
   channel_.emplace(std::move(*channel));
+  if (failed != nullptr) return refuse_start(handoff, failed);
 
   services_ = std::make_unique<broker::Services>(*channel_, memory_, proc_, *sink_);
   broker::Services& services = *services_;
@@ -314,6 +375,7 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   services.refresh_hosts = [this] { return hosts_->refresh(); };
   services.host_of = [this](const std::array<std::uint8_t, 16>& address) { return hosts_->name_of(address); };
   blocking_ = std::make_unique<broker::BlockingCalls>(*channel_, proc_);
+  if (!blocking_->watch_callers()) return refuse_start(handoff, "the thread that watches blocked calls");
   services.blocking = blocking_.get();
   execs_ = std::make_unique<broker::ExecVerifier>(services);
   services.execs = execs_.get();
@@ -340,13 +402,12 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   }
   wake_printer_ = [&control] { asio::post(control.io(), [&control] { control.print_soon(); }); };
   if (!execs_->prepare()) {
-    handoff.fail(launch::Stage::SupervisorFailed, "the exec verifier");
-    return reap();
+    return refuse_start(handoff, "the exec verifier");
   }
   serving_ = true;
   serving_.notify_all();
+  if (!execs_->start()) return refuse_start(handoff, "the exec verifier's thread");
   handoff.advance(launch::Stage::Serving);
-  execs_->start();
 
   control.run();
 
@@ -358,49 +419,74 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   return status;
 }
 
-bool Supervisor::is_alone() const {
-  // The last field is the number that was given out last. (It could come round again: the look without short
-  // cuts, after the first process is gone, is what counts.)
+pid_t Supervisor::newest_pid() const {
   const UniqueFd file(::openat(proc_.root(), "loadavg", O_RDONLY | O_CLOEXEC));
   char text[128];
   const ssize_t got = file.valid() ? ::read(file.get(), text, sizeof text) : 0;
-  if (got <= 0) return false;
+  if (got <= 0) return 0;
   std::string_view line(text, static_cast<std::size_t>(got));
   line = line.substr(line.rfind(' ') + 1);
   pid_t newest = 0;
   (void)std::from_chars(line.data(), line.data() + line.size(), newest);
+  return newest;
+}
+
+bool Supervisor::is_alone() const {
+  // (The number could come round again: the look without short cuts, after the first process is gone, is what
+  // counts.)
+  const pid_t newest = newest_pid();
   return newest != 0 && execs_ && newest == execs_->thread();
 }
 
-std::vector<pid_t> Supervisor::living_processes(pid_t except) const {
-  std::vector<pid_t> found;
-  const int fd = ::openat(proc_.root(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR* dir = fd < 0 ? nullptr : ::fdopendir(fd);
-  if (dir == nullptr) return found;
-  while (const dirent* entry = ::readdir(dir)) {
+bool Supervisor::kill_if_own(pid_t pid) const {
+  if (!mark_.on(proc_, pid)) return false;
+  const auto process = sys::open_process(ProcessId{pid});
+  const bool killed = process ? mark_.on(proc_, pid) && sys::signal_process(process->get(), SIGKILL) == 0
+                              : ::kill(pid, SIGKILL) == 0;
+  if (!killed) return false;
+  const char state = process_state(proc_, pid);
+  return state != 'Z' && state != 'X';
+}
+
+bool Supervisor::kill_processes(pid_t except) const {
+  bool found = false;
+  ::rewinddir(proc_dir_.get());
+  while (true) {
+    errno = 0;
+    const dirent* entry = ::readdir(proc_dir_.get());
+    if (entry == nullptr) return found || errno != 0;  // what cannot be looked at is not empty
     const std::string_view name = entry->d_name;
     pid_t pid = 0;
     if (std::from_chars(name.data(), name.data() + name.size(), pid).ec != std::errc{} || pid == except)
       continue;
-    if (!mark_.on(proc_, pid)) continue;
-    const char state = process_state(proc_, pid);
-    if (state != 'Z' && state != 'X') found.push_back(pid);
+    found |= kill_if_own(pid);
   }
-  ::closedir(dir);
-  return found;
 }
 
-void Supervisor::end_processes(pid_t except) {
-  const std::int64_t deadline = now_ns() + 5'000'000'000;
-  while (true) {
-    // No task uses the filter any more: proof without looking (Linux 6.11 lets go of it when a task exits).
-    if (except == 0 && channel_ && channel_->hung_up()) return;
-    const std::vector<pid_t> living = living_processes(except);
-    if (living.empty() || now_ns() > deadline) return;
-    for (const pid_t pid : living) {
-      const auto process = sys::open_process(ProcessId{pid});
-      if (process && mark_.on(proc_, pid)) (void)sys::signal_process(process->get(), SIGKILL);
-    }
+// A process that forks and ends at once, again and again, is gone before a look comes to its number. It
+// always has one of the newest.
+void Supervisor::chase_newest() const {
+  constexpr int kRounds = 400;
+  constexpr pid_t kWindow = 4;
+  for (int round = 0; round < kRounds && !channel_->hung_up(); ++round) {
+    const pid_t newest = newest_pid();
+    for (pid_t pid = newest; pid > 0 && pid > newest - kWindow; --pid) (void)kill_if_own(pid);
+  }
+}
+
+void Supervisor::end_processes(pid_t except) const {
+  const std::int64_t started = now_ns();
+  // While the first process lives only a look can tell. Afterwards there is proof: no task uses the filter
+  // any more (Linux 6.11 lets go of it when a task exits; before that zombies hold it, hence the looks).
+  const bool first_is_gone = except == 0 && channel_.has_value();
+  const int enough_empty_looks = first_is_gone ? 20 : 1;
+  int empty_looks = 0;
+  while (now_ns() - started < kEndPatience) {
+    if (first_is_gone && channel_->hung_up()) return;
+    const bool found = kill_processes(except);
+    empty_looks = found ? 0 : empty_looks + 1;
+    if (empty_looks == enough_empty_looks) return;
+    if (first_is_gone) chase_newest();
     const timespec pause{.tv_sec = 0, .tv_nsec = 500'000};
     (void)::nanosleep(&pause, nullptr);
   }

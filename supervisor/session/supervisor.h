@@ -1,6 +1,8 @@
 // The supervisor of one session: broker threads, exec verifier, control loop, and the session's end.
 #pragma once
 
+#include <dirent.h>
+
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -57,15 +59,32 @@ class Supervisor {
   // True where no process or thread at all was made on this host since before the plugin's first instruction:
   // then there is none to look for.
   bool is_alone() const;
-  // Processes of the session that are still alive, `except` not counted.
-  std::vector<pid_t> living_processes(pid_t except) const;
-  void end_processes(pid_t except);
+  // The number that was given out last on this host, or 0.
+  pid_t newest_pid() const;
+  // Kills a process of the session. True where it was alive.
+  bool kill_if_own(pid_t pid) const;
+  void chase_newest() const;
+  // Kills every process of the session that it sees, `except` not counted. True where one was alive, or /proc
+  // could not be read.
+  bool kill_processes(pid_t except) const;
+  void end_processes(pid_t except) const;
+  // The plugin's wait status, in Shape::Parent.
+  int reap();
+  // nullptr, or what could not be made.
+  const char* start_receivers();
+  // Tells the launcher, which has installed the filter, why it must end, and lets it. The session's status.
+  int refuse_start(launch::Handoff& handoff, const char* why);
   void remove_tmp_dir();
   void note_denial(const audit::Record& record, std::uint64_t seq);
   void print_denials(std::string_view footer = {});
 
   SessionPlan plan_;
   sys::Procfs proc_;
+  struct CloseDir {
+    void operator()(DIR* dir) const { (void)::closedir(dir); }
+  };
+  // Open from the start: at the end the plugin may have seen to it that nothing can be opened.
+  std::unique_ptr<DIR, CloseDir> proc_dir_;
   sys::LinuxTargetMemory memory_;
   StderrStream stderr_;
   std::unique_ptr<audit::CountingSink> sink_;

@@ -289,7 +289,7 @@ AssumedIdentity::~AssumedIdentity() {
   }
 }
 
-Result<SessionMark> SessionMark::make() {
+Result<SessionMark> SessionMark::make(bool other_users) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_MSGQUEUE, &limit) != 0) return errno_failure("getrlimit(RLIMIT_MSGQUEUE)");
   const std::uint64_t ceiling = std::min<std::uint64_t>(limit.rlim_max, std::uint64_t{1} << 40);
@@ -297,6 +297,7 @@ Result<SessionMark> SessionMark::make() {
   std::array<std::uint64_t, 2> random{};
   if (::getrandom(random.data(), sizeof random, 0) != sizeof random) return errno_failure("getrandom");
   SessionMark mark;
+  mark.other_users = other_users;
   mark.hard = ceiling / 2 + random[0] % (ceiling / 2);
   mark.soft = 1 + random[1] % mark.hard;
   return mark;
@@ -312,7 +313,7 @@ bool SessionMark::on(const Procfs& proc, pid_t pid) const {
   rlimit limit{};
   if (::prlimit(pid, RLIMIT_MSGQUEUE, nullptr, &limit) == 0)
     return limit.rlim_cur == soft && limit.rlim_max == hard;
-  if (errno != EPERM) return false;
+  if (errno != EPERM || !other_users) return false;
   // A process of another user (the plugin was started as root and left it): world-readable all the same.
   std::string text;
   if (proc.read_file(pid, "limits", text) != 0) return false;

@@ -104,8 +104,9 @@ class AssumedIdentity {
 struct SessionMark {
   std::uint64_t soft = 0;
   std::uint64_t hard = 0;
+  bool other_users = false;  // the plugin may leave the user that it was started as
   // Derives a mark that fits under this process's present hard limit.
-  [[nodiscard]] static Result<SessionMark> make();
+  [[nodiscard]] static Result<SessionMark> make(bool other_users);
   [[nodiscard]] int apply_to_self() const;  // 0 or an errno; async-signal-safe
   [[nodiscard]] bool on(const Procfs& proc, pid_t pid) const;
 };
