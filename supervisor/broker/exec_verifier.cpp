@@ -100,6 +100,8 @@ void ExecVerifier::stop() {
 }
 
 void ExecVerifier::submit(ExecTicket ticket) {
+  if (ticket.caller_tgid == services_.first_process.load())
+    ticket.in_flight = std::make_unique<InFlight>(services_.first_process_execs);
   {
     const std::lock_guard lock(mutex_);
     queue_.push_back(std::move(ticket));

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -41,6 +42,7 @@ struct ExecTicket {
   std::string caller_exe;
   pid_t caller_tgid = 0, caller_ppid = 0;
   bool enforce = true;
+  std::unique_ptr<InFlight> in_flight;  // where the first process calls
 };
 
 class ExecVerifier {
@@ -61,7 +63,8 @@ class ExecVerifier {
   [[nodiscard]] bool start();
   void stop();
 
-  // The verifier thread's number: given out before the plugin's first instruction can run. 0 before it started.
+  // The verifier thread's number: given out before the plugin's first instruction can run. 0 before it
+  // started.
   [[nodiscard]] pid_t thread() const { return tid_.load(std::memory_order_acquire); }
 
   void submit(ExecTicket ticket);

@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cerrno>
+#include <exception>
+#include <optional>
 #include <utility>
 
 #include "supervisor/base/errno_name.h"
@@ -139,12 +141,42 @@ void Pipeline::receive_loop() {
   }
 }
 
+Action Pipeline::act(Call& call) {
+  // A caller that has no number here cannot be looked at: refuse.
+  if (call.tid().value == 0) return call.refuse(EPERM, "the caller is not visible from here");
+  const Handler handler = call.row().handler;
+  try {
+    std::optional<InFlight> exec;
+    if ((handler == Handler::Exec || handler == Handler::Execveat) &&
+        call.process().tgid == services_.first_process.load()) {
+      exec.emplace(services_.first_process_execs);
+      // Another thread's exit_group was taken for the end of the session: natively this one would be dying.
+      if (services_.ending.load()) return call.fails(EAGAIN);
+    }
+    return handler_of(handler)(call);
+  } catch (const std::exception&) {
+    return call.refuse(ENOMEM, "the supervisor has no more memory or threads");
+  }
+}
+
+// The first process has called exit_group: true where it really ends. One of its threads may be on its way
+// through exec, which ends the caller instead.
+bool Pipeline::is_the_end(std::uint64_t id) {
+  services_.ending.store(true);
+  const std::int64_t deadline = now_ns() + 2'000'000'000;
+  while (services_.first_process_execs.load() > 0 && services_.channel.alive(id) && now_ns() < deadline) {
+    const timespec pause{.tv_sec = 0, .tv_nsec = 100'000};
+    (void)::nanosleep(&pause, nullptr);
+  }
+  if (services_.channel.alive(id)) return true;
+  services_.ending.store(false);
+  return false;
+}
+
 void Pipeline::handle(const sys::Notification& notification, bool on_worker) {
   const SyscallRow* row = row_of_call(notification.number, notification.args);
   Call call(services_, notification, row != nullptr ? *row : kUnknownRow, on_worker);
-  // A caller that has no number here cannot be looked at: refuse.
-  Action action = notification.tid.value == 0 ? call.refuse(EPERM, "the caller is not visible from here")
-                                              : handler_of(call.row().handler)(call);
+  Action action = act(call);
   if (std::holds_alternative<HandedOver>(action)) return;
   if (std::holds_alternative<NeedsWorker>(action)) {
     if (services_.blocking->start([this, notification] { handle(notification, true); })) return;
@@ -186,7 +218,8 @@ bool Pipeline::write_record(Call& call, const Action& action) {
 void Pipeline::finish(Call& call, Action action) {
   const std::uint64_t id = call.notification().id;
   if (!write_record(call, action)) action = ReplyErrno{EIO};
-  if (call.final_exit_ && services_.on_first_process_exit) services_.on_first_process_exit();
+  if (call.final_exit_ && services_.on_first_process_exit && is_the_end(id))
+    services_.on_first_process_exit();
   if (auto* reply = std::get_if<ReplyErrno>(&action)) {
     (void)services_.channel.reply_errno(id, reply->err);
   } else if (auto* value = std::get_if<ReplyValue>(&action)) {

@@ -20,6 +20,8 @@ class Pipeline {
 
  private:
   void handle(const sys::Notification& notification, bool on_worker);
+  Action act(Call& call);
+  bool is_the_end(std::uint64_t id);
   void finish(Call& call, Action action);
   // False: it could not be written, and nothing may go on.
   bool write_record(Call& call, const Action& action);

@@ -22,6 +22,18 @@ namespace secbox::broker {
 class BlockingCalls;
 class ExecVerifier;
 
+// Counts something while it is under way.
+class InFlight {
+ public:
+  explicit InFlight(std::atomic<int>& count) : count_(count) { count_.fetch_add(1); }
+  ~InFlight() { count_.fetch_sub(1); }
+  InFlight(const InFlight&) = delete;
+  InFlight& operator=(const InFlight&) = delete;
+
+ private:
+  std::atomic<int>& count_;
+};
+
 class Services {
  public:
   Services(sys::NotifyChannel& notify_channel, sys::TargetMemory& target_memory, const sys::Procfs& procfs,
@@ -38,6 +50,10 @@ class Services {
   sys::SessionMark mark;
   pid_t supervisor_pid = 0;
   std::atomic<pid_t> first_process{0};  // the plugin's first process
+  // Execs of that process between being judged and being verified; and whether its end has been noted, after
+  // which there are none.
+  std::atomic<int> first_process_execs{0};
+  std::atomic<bool> ending{false};
   // The Landlock floor holds signals inside the session (ABI 6).
   bool floor_scopes_signals = false;
 
