@@ -145,6 +145,13 @@ Action Pipeline::act(Call& call) {
   // A caller that has no number here cannot be looked at: refuse.
   if (call.tid().value == 0) return call.refuse(EPERM, "the caller is not visible from here");
   const Handler handler = call.row().handler;
+  if (services_.views_differ.load() && handler != Handler::ExitGroup &&
+      !services_.proc.shares_view(call.tid())) {
+    call.record().event = "foreign_view";
+    call.record().target.name = call.row().name;
+    call.grant("audit:foreign-view", "the caller has other mounts or another root: not looked at");
+    return Continue{ContinueSafety::NoDecision};
+  }
   try {
     std::optional<InFlight> exec;
     if ((handler == Handler::Exec || handler == Handler::Execveat) &&
@@ -153,7 +160,10 @@ Action Pipeline::act(Call& call) {
       // Another thread's exit_group was taken for the end of the session: natively this one would be dying.
       if (services_.ending.load()) return call.fails(EAGAIN);
     }
-    return handler_of(handler)(call);
+    Action action = handler_of(handler)(call);
+    if (call.auditing() && handler == Handler::Refused && std::holds_alternative<Continue>(action))
+      services_.views_differ.store(true);
+    return action;
   } catch (const std::exception&) {
     return call.refuse(ENOMEM, "the supervisor has no more memory or threads");
   }

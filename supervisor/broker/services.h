@@ -71,6 +71,9 @@ class Services {
   // A thread may have left the session's user or capabilities (setuid family, capset): identities are looked
   // up from then on.
   std::atomic<bool> identities_differ{false};
+  // Audit mode let a call pass that may have given a thread other mounts or another root: its paths mean
+  // something else than here, and are left to the kernel.
+  std::atomic<bool> views_differ{false};
   // Counts execs: what is cached of a process is dropped when it moves.
   std::atomic<std::uint32_t> exec_epoch{1};
 

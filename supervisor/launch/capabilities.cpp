@@ -18,17 +18,9 @@ int read_sets(Sets& sets) {
 }
 }  // namespace
 
-int keep_only(std::uint64_t kept, bool bounding) {
+int keep_only(std::uint64_t kept) {
   Sets sets{};
   if (const int error = read_sets(sets); error != 0) return error;
-  if (bounding && (sets[0].effective & (1U << CAP_SETPCAP)) != 0) {
-    for (unsigned cap = 0; cap < 64; ++cap) {
-      if ((kept >> cap & 1) != 0) continue;
-      const int present = ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
-      if (present < 0) break;  // beyond the last one that this kernel knows
-      if (present == 1 && ::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0) return errno;
-    }
-  }
   (void)::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   for (std::size_t word = 0; word < sets.size(); ++word) {
     const auto mask = static_cast<__u32>(kept >> (32 * word));

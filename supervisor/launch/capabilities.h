@@ -16,9 +16,11 @@ inline constexpr std::uint64_t kPluginCaps =
 // The supervisor's own: it reads the plugin's memory and takes its descriptors.
 inline constexpr std::uint64_t kSupervisorCaps = kPluginCaps | (1ULL << CAP_SYS_PTRACE);
 
-// Drops everything outside `kept` from all sets of the calling thread, and (with `bounding`) for all programs
-// started later. 0 or an errno; nothing to do, and 0, for a process without capabilities. Async-signal-safe.
-[[nodiscard]] int keep_only(std::uint64_t kept, bool bounding);
+// Drops everything outside `kept` from the permitted, effective, inheritable and ambient sets of the calling
+// thread. Programs started later cannot get them back: no_new_privs is set as well. (The bounding set stays:
+// without it a program with file capabilities, such as ping, could not even be started.) 0 or an errno;
+// nothing to do, and 0, for a process without capabilities. Async-signal-safe.
+[[nodiscard]] int keep_only(std::uint64_t kept);
 [[nodiscard]] bool has_capability(unsigned capability);
 
 }  // namespace secbox::launch

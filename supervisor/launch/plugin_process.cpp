@@ -45,15 +45,18 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
 int confine_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd& floor) {
   // Nothing but the standard streams passes: what secbox or the host left open would be a way out.
   if (::syscall(SYS_close_range, 3U, ~0U, 0) != 0) return fail(handoff, "close inherited descriptors", errno);
-  if (plan.with_floor && plan.landlock_abi > 0) {
+  if (plan.mode == Mode::Enforce && plan.landlock_abi > 0) {
     auto ruleset = sys::make_landlock_ruleset(plan.landlock_abi, plan.floor);
     if (!ruleset) return fail(handoff, ruleset.error().message.c_str(), ruleset.error().code);
     floor = std::move(*ruleset);
   }
-  if (const int error = plan.mark.apply_to_self(); error != 0)
-    return fail(handoff, "mark the process", error);
-  if (const int error = keep_only(kPluginCaps, true); error != 0)
-    return fail(handoff, "give up capabilities", error);
+  if (const int error = plan.mark.apply_to_self(); error != 0) {
+    return fail(handoff, "mark the process (is this inside another secbox already?)", error);
+  }
+  if (plan.mode == Mode::Enforce) {
+    if (const int error = keep_only(kPluginCaps); error != 0)
+      return fail(handoff, "give up capabilities", error);
+  }
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail(handoff, "no_new_privs", errno);
   return 0;
 }

@@ -4,6 +4,7 @@
 
 #include <linux/filter.h>
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +15,9 @@
 
 namespace secbox::launch {
 
+// Audit: nothing is blocked, so there is no floor and no capability is given up.
+enum class Mode : std::uint8_t { Enforce, Audit };
+
 struct PluginPlan {
   std::string program;  // the file to execute
   std::vector<std::string> argv;
@@ -21,7 +25,7 @@ struct PluginPlan {
   std::span<const sock_filter> filter;
   sys::SessionMark mark;
   int landlock_abi = 0;
-  bool with_floor = true;  // off in audit mode: nothing is blocked there
+  Mode mode = Mode::Enforce;
   sys::LandlockPlan floor;
 };
 

@@ -60,8 +60,8 @@ Result<Prepared> make_plans(SessionPlan& plan) {
   if (!mark) return std::unexpected(mark.error());
   plugin.mark = *mark;
   plugin.landlock_abi = sys::landlock_abi();
-  plugin.with_floor = !audit_mode;
-  if (plugin.with_floor && plugin.landlock_abi == 0) {
+  plugin.mode = audit_mode ? launch::Mode::Audit : launch::Mode::Enforce;
+  if (!audit_mode && plugin.landlock_abi == 0) {
     return failure("this kernel has no Landlock, the floor under every decision (see secbox doctor)");
   }
   plugin.floor = launch::compile_floor(*plan.rules);

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <malloc.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -137,7 +138,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
   // Least privilege from here on: not to be looked into, no environment to leak, no more than the plugin's
   // own rights.
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return errno_failure("PR_SET_DUMPABLE");
-  if (const int error = launch::keep_only(launch::kSupervisorCaps, false); error != 0)
+  if (const int error = launch::keep_only(launch::kSupervisorCaps); error != 0)
     return failure("give up capabilities", error);
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno_failure("PR_SET_NO_NEW_PRIVS");
   self->write_session_start(environment);
@@ -533,8 +534,23 @@ void Supervisor::finish(std::optional<int> wait_status) {
 }
 
 void Supervisor::remove_tmp_dir() {
-  std::error_code ignored;
-  if (!plan_.tmp_dir.empty()) std::filesystem::remove_all(plan_.tmp_dir, ignored);
+  if (plan_.tmp_dir.empty()) return;
+  std::error_code error;
+  std::filesystem::remove_all(plan_.tmp_dir, error);
+  if (!error) return;
+  // Directories that the plugin made unreadable for itself. Nobody is left to put links in the way.
+  char* const roots[] = {plan_.tmp_dir.data(), nullptr};
+  FTS* const tree = ::fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_NOSTAT, nullptr);
+  if (tree == nullptr) return;
+  while (FTSENT* entry = ::fts_read(tree)) {
+    if (entry->fts_info == FTS_D || entry->fts_info == FTS_DNR) {
+      const bool changed = ::chmod(entry->fts_accpath, 0700) == 0;
+      if (changed && entry->fts_info == FTS_DNR && entry->fts_number++ == 0)
+        (void)::fts_set(tree, entry, FTS_AGAIN);
+    }
+  }
+  (void)::fts_close(tree);
+  std::filesystem::remove_all(plan_.tmp_dir, error);
 }
 
 void Supervisor::note_denial(const audit::Record& record, std::uint64_t seq) {

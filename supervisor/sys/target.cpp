@@ -186,6 +186,18 @@ int Procfs::read_facts(ThreadId tid, ThreadFacts& out) const {
   return 0;
 }
 
+bool Procfs::shares_view(ThreadId tid) const {
+  for (const char* name : {"ns/mnt", "root"}) {
+    struct stat theirs{};
+    struct stat ours{};
+    if (::fstatat(root_.get(), proc_name(tid.value, name).data(), &theirs, 0) != 0 ||
+        ::fstatat(root_.get(), (std::string("self/") + name).c_str(), &ours, 0) != 0 ||
+        theirs.st_dev != ours.st_dev || theirs.st_ino != ours.st_ino)
+      return false;
+  }
+  return true;
+}
+
 Result<UniqueFd> Procfs::open_cwd(ThreadId tid) const {
   return open_at(root_.get(), proc_name(tid.value, "cwd").data(), O_PATH | O_DIRECTORY,
                  "open the plugin's cwd");

@@ -41,6 +41,8 @@ class Procfs {
 
   // 0 or an errno (ENOENT or ESRCH: the thread is gone).
   [[nodiscard]] int read_facts(ThreadId tid, ThreadFacts& out) const;
+  // True where the thread sees the same mounts as this process, from the same root.
+  [[nodiscard]] bool shares_view(ThreadId tid) const;
   // /proc/<pid>/<name>, at most `limit` bytes. 0 or an errno.
   [[nodiscard]] int read_file(pid_t pid, const char* name, std::string& out, std::size_t limit = 65536) const;
   // The text of a link of /proc/<pid>, for example "exe" or "cwd". 0 or an errno.
