@@ -49,6 +49,7 @@ class Services {
   Mode mode = Mode::Enforce;
   sys::SessionMark mark;
   pid_t supervisor_pid = 0;
+  pid_t guardian_pid = 0;  // ends the session where the supervisor dies
   std::atomic<pid_t> first_process{0};  // the plugin's first process
   // Execs of that process between being judged and being verified; and whether its end has been noted, after
   // which there are none.
@@ -95,7 +96,7 @@ class Services {
   // By the number of any of its threads, which signals and /proc take as well.
   [[nodiscard]] bool is_supervisor(pid_t pid) const {
     sys::ThreadFacts facts;
-    return pid == supervisor_pid ||
+    return pid == supervisor_pid || (pid != 0 && pid == guardian_pid) ||
            (pid > 0 && proc.read_facts(ThreadId{pid}, facts) == 0 && facts.tgid == supervisor_pid);
   }
 

@@ -1,6 +1,5 @@
 #include "supervisor/session/supervisor.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fts.h>
 #include <malloc.h>
@@ -37,7 +36,6 @@ namespace {
 constexpr int kReceivers = 2;  // one suffers the double wake-up of ADDFD, more than two cost every call
 constexpr auto kHostRefresh = std::chrono::seconds(60);
 constexpr auto kPrintDelay = std::chrono::milliseconds(20);
-constexpr std::int64_t kEndPatience = 10'000'000'000;
 constexpr std::size_t kMaxPendingText = 64U << 10;
 
 std::int64_t now_ns() {
@@ -78,12 +76,11 @@ std::string json_plain(std::string_view text) {
   return out + "\"";
 }
 
-char process_state(const sys::Procfs& proc, pid_t pid) {
+bool is_stopped(const sys::Procfs& proc, pid_t pid) {
   std::string stat;
-  if (const int error = proc.read_file(pid, "stat", stat); error != 0)
-    return error == ENOENT || error == ESRCH ? 'X' : '?';
+  if (proc.read_file(pid, "stat", stat) != 0) return false;
   const std::size_t after = stat.rfind(')');
-  return after == std::string::npos || after + 2 >= stat.size() ? 'X' : stat[after + 2];
+  return after != std::string::npos && after + 2 < stat.size() && stat[after + 2] == 'T';
 }
 
 }  // namespace
@@ -100,8 +97,9 @@ Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
   if (!proc) return std::unexpected(proc.error());
   std::unique_ptr<Supervisor> self(new Supervisor(plan, std::move(*proc)));
   if (auto raised = raise_descriptor_limit(); !raised) return std::unexpected(raised.error());
-  self->proc_dir_.reset(::fdopendir(::openat(self->proc_.root(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
-  if (!self->proc_dir_) return errno_failure("open /proc");
+  auto processes = Processes::open(self->proc_, mark);
+  if (!processes) return std::unexpected(processes.error());
+  self->processes_.emplace(std::move(*processes));
   self->mark_ = mark;
   self->rules_ = std::move(rules);
   self->started_ns_ = now_ns();
@@ -217,7 +215,7 @@ class Supervisor::Control {
   // The plugin's first process was stopped (Ctrl-Z): stop with it, and go on with it.
   void mirror_stop() {
     siginfo_t info{};
-    if (process_state(owner_.proc_, plugin_) != 'T') return;
+    if (!is_stopped(owner_.proc_, plugin_)) return;
     if (::waitid(P_PID, static_cast<id_t>(plugin_), &info, WSTOPPED | WNOHANG | WNOWAIT) != 0 ||
         info.si_pid == 0)
       return;
@@ -405,99 +403,38 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   if (!execs_->prepare()) {
     return refuse_start(handoff, "the exec verifier");
   }
+  if (!guardian_.start(proc_, mark_)) return refuse_start(handoff, "the guardian's process cannot be made");
+  services.guardian_pid = guardian_.pid();
+  if (!execs_->start()) return refuse_start(handoff, "the exec verifier's thread");
   serving_ = true;
   serving_.notify_all();
-  if (!execs_->start()) return refuse_start(handoff, "the exec verifier's thread");
   handoff.advance(launch::Stage::Serving);
 
   control.run();
 
   const int status = reap();
   finish(plan_.shape == Shape::Parent ? std::optional<int>(status) : std::nullopt);
-  end_processes(0);  // what its other threads may have started while it was ending
+  // What its other threads may have started while it was ending. No task uses the filter any more: that is
+  // proof (Linux 6.11 lets go of it when a task exits; before that zombies hold it).
+  processes_->end(0, [this] { return channel_->hung_up(); });
   remove_tmp_dir();  // and written there
+  guardian_.dismiss();
   pipeline_->stop();
   return status;
-}
-
-pid_t Supervisor::newest_pid() const {
-  const UniqueFd file(::openat(proc_.root(), "loadavg", O_RDONLY | O_CLOEXEC));
-  char text[128];
-  const ssize_t got = file.valid() ? ::read(file.get(), text, sizeof text) : 0;
-  if (got <= 0) return 0;
-  std::string_view line(text, static_cast<std::size_t>(got));
-  line = line.substr(line.rfind(' ') + 1);
-  pid_t newest = 0;
-  (void)std::from_chars(line.data(), line.data() + line.size(), newest);
-  return newest;
 }
 
 bool Supervisor::is_alone() const {
   // (The number could come round again: the look without short cuts, after the first process is gone, is what
   // counts.)
-  const pid_t newest = newest_pid();
+  const pid_t newest = processes_->newest();
   return newest != 0 && execs_ && newest == execs_->thread();
-}
-
-bool Supervisor::kill_if_own(pid_t pid) const {
-  if (!mark_.on(proc_, pid)) return false;
-  const auto process = sys::open_process(ProcessId{pid});
-  const bool killed = process ? mark_.on(proc_, pid) && sys::signal_process(process->get(), SIGKILL) == 0
-                              : ::kill(pid, SIGKILL) == 0;
-  if (!killed) return false;
-  const char state = process_state(proc_, pid);
-  return state != 'Z' && state != 'X';
-}
-
-bool Supervisor::kill_processes(pid_t except) const {
-  bool found = false;
-  ::rewinddir(proc_dir_.get());
-  while (true) {
-    errno = 0;
-    const dirent* entry = ::readdir(proc_dir_.get());
-    if (entry == nullptr) return found || errno != 0;  // what cannot be looked at is not empty
-    const std::string_view name = entry->d_name;
-    pid_t pid = 0;
-    if (std::from_chars(name.data(), name.data() + name.size(), pid).ec != std::errc{} || pid == except)
-      continue;
-    found |= kill_if_own(pid);
-  }
-}
-
-// A process that forks and ends at once, again and again, is gone before a look comes to its number. It
-// always has one of the newest.
-void Supervisor::chase_newest() const {
-  constexpr int kRounds = 400;
-  constexpr pid_t kWindow = 4;
-  for (int round = 0; round < kRounds && !channel_->hung_up(); ++round) {
-    const pid_t newest = newest_pid();
-    for (pid_t pid = newest; pid > 0 && pid > newest - kWindow; --pid) (void)kill_if_own(pid);
-  }
-}
-
-void Supervisor::end_processes(pid_t except) const {
-  const std::int64_t started = now_ns();
-  // While the first process lives only a look can tell. Afterwards there is proof: no task uses the filter
-  // any more (Linux 6.11 lets go of it when a task exits; before that zombies hold it, hence the looks).
-  const bool first_is_gone = except == 0 && channel_.has_value();
-  const int enough_empty_looks = first_is_gone ? 20 : 1;
-  int empty_looks = 0;
-  while (now_ns() - started < kEndPatience) {
-    if (first_is_gone && channel_->hung_up()) return;
-    const bool found = kill_processes(except);
-    empty_looks = found ? 0 : empty_looks + 1;
-    if (empty_looks == enough_empty_looks) return;
-    if (first_is_gone) chase_newest();
-    const timespec pause{.tv_sec = 0, .tv_nsec = 500'000};
-    (void)::nanosleep(&pause, nullptr);
-  }
 }
 
 void Supervisor::finish(std::optional<int> wait_status) {
   const std::lock_guard lock(finish_mutex_);
   if (finished_) return;
   finished_ = true;
-  if (plugin_ != 0 && channel_ && !is_alone()) end_processes(plugin_);
+  if (plugin_ != 0 && channel_ && !is_alone()) processes_->end(plugin_);
   const audit::Counts counts = sink_->counts();
   std::uint64_t with_shim = 0;
   std::uint64_t images = 0;

@@ -1,8 +1,6 @@
 // The supervisor of one session: broker threads, exec verifier, control loop, and the session's end.
 #pragma once
 
-#include <dirent.h>
-
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -22,7 +20,9 @@
 #include "supervisor/broker/services.h"
 #include "supervisor/launch/environment.h"
 #include "supervisor/launch/handoff.h"
+#include "supervisor/session/guardian.h"
 #include "supervisor/session/host_names.h"
+#include "supervisor/session/processes.h"
 #include "supervisor/session/session.h"
 #include "supervisor/session/stderr_stream.h"
 #include "supervisor/sys/notify_fd.h"
@@ -59,15 +59,6 @@ class Supervisor {
   // True where no process or thread at all was made on this host since before the plugin's first instruction:
   // then there is none to look for.
   bool is_alone() const;
-  // The number that was given out last on this host, or 0.
-  pid_t newest_pid() const;
-  // Kills a process of the session. True where it was alive.
-  bool kill_if_own(pid_t pid) const;
-  void chase_newest() const;
-  // Kills every process of the session that it sees, `except` not counted. True where one was alive, or /proc
-  // could not be read.
-  bool kill_processes(pid_t except) const;
-  void end_processes(pid_t except) const;
   // The plugin's wait status, in Shape::Parent.
   int reap();
   // nullptr, or what could not be made.
@@ -80,11 +71,8 @@ class Supervisor {
 
   SessionPlan plan_;
   sys::Procfs proc_;
-  struct CloseDir {
-    void operator()(DIR* dir) const { (void)::closedir(dir); }
-  };
-  // Open from the start: at the end the plugin may have seen to it that nothing can be opened.
-  std::unique_ptr<DIR, CloseDir> proc_dir_;
+  std::optional<Processes> processes_;
+  Guardian guardian_;
   sys::LinuxTargetMemory memory_;
   StderrStream stderr_;
   std::unique_ptr<audit::CountingSink> sink_;

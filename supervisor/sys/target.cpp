@@ -151,6 +151,15 @@ int Procfs::read_file(pid_t pid, const char* name, std::string& out, std::size_t
   return read_all(fd.get(), out, limit);
 }
 
+int Procfs::read_file(pid_t pid, const char* name, char* out, std::size_t& size) const {
+  const UniqueFd fd(::openat(root_.get(), proc_name(pid, name).data(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return errno;
+  const ssize_t got = ::read(fd.get(), out, size);
+  if (got < 0) return errno;
+  size = static_cast<std::size_t>(got);
+  return 0;
+}
+
 int Procfs::read_link(pid_t pid, const char* name, std::string& out) const {
   return link_text(root_.get(), proc_name(pid, name).data(), out);
 }
@@ -327,9 +336,10 @@ bool SessionMark::on(const Procfs& proc, pid_t pid) const {
     return limit.rlim_cur == soft && limit.rlim_max == hard;
   if (errno != EPERM || !other_users) return false;
   // A process of another user (the plugin was started as root and left it): world-readable all the same.
-  std::string text;
-  if (proc.read_file(pid, "limits", text) != 0) return false;
-  const std::string_view line = field(text, "Max msgqueue size");
+  char text[4096];
+  std::size_t size = sizeof text;
+  if (proc.read_file(pid, "limits", text, size) != 0) return false;
+  const std::string_view line = field({text, size}, "Max msgqueue size");
   return number<std::uint64_t>(word(line, 0)) == soft && number<std::uint64_t>(word(line, 1)) == hard;
 }
 

@@ -45,6 +45,8 @@ class Procfs {
   [[nodiscard]] bool shares_view(ThreadId tid) const;
   // /proc/<pid>/<name>, at most `limit` bytes. 0 or an errno.
   [[nodiscard]] int read_file(pid_t pid, const char* name, std::string& out, std::size_t limit = 65536) const;
+  // The same into a buffer of `size` bytes; then `size` is what was read. Allocates nothing.
+  [[nodiscard]] int read_file(pid_t pid, const char* name, char* out, std::size_t& size) const;
   // The text of a link of /proc/<pid>, for example "exe" or "cwd". 0 or an errno.
   [[nodiscard]] int read_link(pid_t pid, const char* name, std::string& out) const;
 

@@ -1,0 +1,56 @@
+#include "supervisor/session/guardian.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace secbox::session {
+
+void Guardian::guard() const {
+  (void)::syscall(SYS_setsid);
+  // Nothing of the supervisor's may stay open through this process: its listener would keep held calls
+  // waiting, its log and the operator's stderr would not end.
+  unsigned next = 0;
+  for (const int fd : kept_) {
+    const auto kept = static_cast<unsigned>(fd);
+    if (kept > next) (void)::syscall(SYS_close_range, next, kept - 1, 0);
+    next = kept + 1;
+  }
+  (void)::syscall(SYS_close_range, next, ~0U, 0);
+  pollfd end{.fd = supervisor_.get(), .events = POLLIN, .revents = 0};
+  while (::syscall(SYS_ppoll, &end, 1, nullptr, nullptr, 0) <= 0) {
+  }
+  processes_->end(0);
+  while (true) (void)::syscall(SYS_exit_group, 0);
+}
+
+Result<void> Guardian::start(const sys::Procfs& proc, const sys::SessionMark& mark) {
+  auto self = sys::open_process(ProcessId{::getpid()});
+  if (!self) return std::unexpected(self.error());
+  auto processes = Processes::open(proc, mark);
+  if (!processes) return std::unexpected(processes.error());
+  supervisor_ = std::move(*self);
+  processes_.emplace(std::move(*processes));
+  kept_ = {supervisor_.get(), proc.root(), processes_->descriptor()};
+  std::ranges::sort(kept_);
+
+  constexpr std::size_t kStack = 64U << 10;
+  void* stack =
+      ::mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (stack == MAP_FAILED) return errno_failure("memory for the guardian");
+  pid_ = ::clone([](void* guardian) -> int { static_cast<const Guardian*>(guardian)->guard(); },
+                 static_cast<char*>(stack) + kStack, CLONE_VM, this);
+  if (pid_ < 0) return errno_failure("clone of the guardian");
+  return {};
+}
+
+void Guardian::dismiss() {
+  if (pid_ > 0) (void)::kill(pid_, SIGKILL);
+}
+
+}  // namespace secbox::session
