@@ -270,7 +270,11 @@ std::expected<std::string, GrammarError> expand_variables(std::string_view text,
                                 : "did you mean ${" + near + "}?");
     }
     if (value->empty())
-      return error("SBX-V123", "${" + name + "} has no value here", "write the path that is meant");
+      return error("SBX-V123", "${" + name + "} has no value here",
+                   name == "HOME" ? "set HOME to a directory of its own (absolute, not /)"
+                   : name == "PLUGIN_DATA"
+                       ? "set HOME or XDG_DATA_HOME to a directory of its own; the id must be a file's name"
+                       : "write the path that is meant");
     append_value(out, *value, special);
   }
 }

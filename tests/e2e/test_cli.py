@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import subprocess
 
 import sbx
@@ -144,6 +145,54 @@ class Cli(sbx.BoxTest):
         logs = list((self.dir / "state" / "secbox" / "audit").glob("????-??-??/*/events.ndjson"))
         self.assertEqual(len(logs), 1)
         self.assertEqual(os.stat(logs[0]).st_mode & 0o777, 0o600)
+
+    def test_no_home_is_never_the_whole_file_system(self):
+        """HOME is a directory of somebody's own; where there is none, nothing is guessed from it."""
+        secret = self.write("secret", "Secret\n")
+        nobody = {"user": 54321, "group": 54321, "extra_groups": []} if os.geteuid() == 0 else None
+        environment = {"PATH": "/usr/bin:/bin"}
+        for grant in ("file:read:${HOME}/**", "file:read:${PLUGIN_DATA}/**"):
+            manifest = self.manifest([grant])
+            for home in ("/", "//", "/.", "/usr/..", "relative", "/proc/self/root"):
+                for verb in (["validate", manifest], ["run", "-m", manifest, "--audit", "none", "--", "/bin/cat", secret]):
+                    with self.subTest(grant=grant, home=home, verb=verb[0]):
+                        done = self.secbox(*verb, env={**environment, "HOME": home})
+                        self.assertEqual((done.returncode, done.stdout), (122, b""), done.stderr)
+                        self.assertIn(b"SBX-V123", done.stderr)
+                        self.assertIn(b"HOME", done.stderr)
+            for env in ({}, {"HOME": ""}):
+                run = [sbx.BIN, "run", "-m", manifest, "--audit", "none"]
+                with self.subTest(grant=grant, env=env):
+                    done = self.secbox(*run[1:], "--dry-run", "--", "/bin/cat", env={**environment, **env})
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    self.assertIn(os.fsencode(pwd.getpwuid(os.geteuid()).pw_dir), done.stdout)
+                    if nobody is not None:
+                        done = subprocess.run([*run, "--", "/bin/cat", secret], env={**environment, **env},
+                                              capture_output=True, **nobody)
+                        self.assertEqual((done.returncode, done.stdout), (122, b""), done.stderr)
+        if nobody is not None:
+            manifest = self.manifest([])
+            for home in ({}, {"HOME": "/"}):
+                done = subprocess.run([sbx.BIN, "run", "-m", manifest, "--", "/bin/echo", "ran"], capture_output=True,
+                                      env={**environment, **home}, **nobody)
+                self.assertEqual((done.returncode, done.stdout), (125, b""), done.stderr)
+                self.assertIn(b"XDG_STATE_HOME", done.stderr)
+
+    def test_plugin_data_is_the_plugins_own(self):
+        for name in (".", "..", "a/b", "/"):
+            manifest = self.manifest(["file:read:${PLUGIN_DATA}/**"], id=name)
+            done = self.secbox("validate", manifest, env={"PATH": "/usr/bin:/bin", "HOME": "/home/x"})
+            self.assertEqual(done.returncode, 122, name)
+            self.assertIn(b"SBX-V123", done.stderr)
+
+    def test_relative_xdg_directories_are_ignored(self):
+        home = self.dir / "home"
+        home.mkdir()
+        done = self.secbox("run", "-m", self.manifest([]), "--", "/bin/true", cwd=self.dir, env={
+            "PATH": "/usr/bin:/bin", "HOME": str(home), "XDG_STATE_HOME": "state", "XDG_CONFIG_HOME": "config"})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertFalse((self.dir / "state").exists())
+        self.assertEqual(len(list(home.glob(".local/state/secbox/audit/*/*/events.ndjson"))), 1)
 
     def test_dry_run_starts_nothing(self):
         done = self.run_file(self.manifest(["file:read:/srv/x"]), "/bin/echo", "ran", options=["--dry-run"])

@@ -1,6 +1,5 @@
 // secbox run: reads the manifest, works out what the command may do, and starts it.
 #include <fcntl.h>
-#include <limits.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,8 +20,8 @@
 #include "supervisor/audit/writer.h"
 #include "supervisor/base/digest.h"
 #include "supervisor/session/session.h"
-#include "supervisor/sys/path_resolver.h"
 #include "tools/secbox/diagnostics.h"
+#include "tools/secbox/places.h"
 #include "tools/secbox/verbs.h"
 
 namespace secbox::cli {
@@ -155,35 +154,6 @@ int parse(const Args& args, Options& out) {
   return 0;
 }
 
-std::string environment_or(const char* name, const std::string& otherwise) {
-  const char* value = std::getenv(name);
-  return value != nullptr && *value != '\0' ? value : otherwise;
-}
-
-std::string home() { return environment_or("HOME", "/"); }
-
-std::string state_dir() {
-  return environment_or("SECBOX_STATE_DIR",
-                        environment_or("XDG_STATE_HOME", home() + "/.local/state") + "/secbox");
-}
-
-std::string absolute(const std::string& path) {
-  std::string result = "/";
-  if (!path.starts_with('/')) {
-    std::error_code error;
-    result = std::filesystem::current_path(error).string();
-    if (error) result = "/";
-  }
-  sys::append_folded(result, path);
-  return result;
-}
-
-// The canonical name of an existing object, or "".
-std::string canonical(const std::string& path) {
-  std::array<char, PATH_MAX> buffer{};
-  return ::realpath(path.c_str(), buffer.data()) != nullptr ? std::string(buffer.data()) : std::string();
-}
-
 std::string random_id() {
   std::array<unsigned char, 8> bytes{};
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) std::abort();
@@ -212,9 +182,9 @@ std::string literal_pattern(const std::string& path) {
 }
 
 void add_spellings(checker::Rule& rule, const std::string& path) {
-  const std::string written = absolute(path);
+  const std::string written = absolute_path(path);
   rule.paths.push_back(literal_pattern(written));
-  if (const std::string real = canonical(path); !real.empty() && real != written)
+  if (const std::string real = canonical_path(path); !real.empty() && real != written)
     rule.paths.push_back(literal_pattern(real));
 }
 
@@ -258,7 +228,7 @@ int find_program(const std::string& name, std::string& out) {
 // The shim beside this program: <prefix>/bin/secbox -> <prefix>/lib[/<arch>]/libsecbox-preload.so. "" where
 // it is missing.
 std::string find_shim() {
-  const std::filesystem::path self = canonical("/proc/self/exe");
+  const std::filesystem::path self = canonical_path("/proc/self/exe");
   if (self.empty()) return {};
   const std::filesystem::path prefix = self.parent_path().parent_path();
   for (const char* dir : {"lib", SECBOX_LIBDIR}) {
@@ -281,7 +251,7 @@ std::string make_tmp_dir() {
        {environment_or("XDG_RUNTIME_DIR", ""), environment_or("TMPDIR", ""), std::string("/tmp")}) {
     if (base.empty()) continue;
     std::string name = base + "/secbox-XXXXXX";
-    if (::mkdtemp(name.data()) != nullptr) return canonical(name);
+    if (::mkdtemp(name.data()) != nullptr) return canonical_path(name);
   }
   return {};
 }
@@ -338,17 +308,16 @@ void add_built_in_rules(const Options& options, const session::SessionPlan& plan
     if (path.empty() || path == "/") return;
     state.paths.push_back(literal_pattern(path) + "/**");
   };
-  for (const std::string& dir : {state_dir(), std::string("/etc/secbox"),
-                                 environment_or("XDG_CONFIG_HOME", home() + "/.config") + "/secbox"}) {
-    subtree(absolute(dir));
-    subtree(canonical(dir));
+  for (const std::string& dir : {state_directory(), std::string("/etc/secbox"), config_directory()}) {
+    subtree(dir);
+    subtree(canonical_path(dir));
   }
   for (const std::string& file :
        {options.manifest, plan.audit_path, plan.status_file, plan.shim, std::string("/proc/self/exe")}) {
     if (file.empty() || file.starts_with("fd:")) continue;
     if (file != "/proc/self/exe") {
       add_spellings(state, file);
-    } else if (const std::string self = canonical(file); !self.empty()) {
+    } else if (const std::string self = canonical_path(file); !self.empty()) {
       state.paths.push_back(literal_pattern(self));
     }
   }
@@ -428,12 +397,8 @@ int verb_run(const Args& args) {
   plan.tmp_dir = tmp.path;
 
   manifest::CompileOptions compile;
-  compile.variables.home = home();
-  compile.variables.cwd = absolute(".");
+  compile.variables = variables_of(manifest);
   compile.variables.tmp = tmp.path;
-  compile.variables.plugin_dir = absolute(std::filesystem::path(options.manifest).parent_path().string());
-  compile.variables.plugin_data = environment_or("XDG_DATA_HOME", home() + "/.local/share") + "/secbox/" +
-                                  (manifest.id.empty() ? plan.plugin : manifest.id);
   compile.allow = options.allow;
   compile.deny = options.deny;
   std::vector<checker::Rule> rules = manifest::compile(manifest, compile, loaded.diagnostics);
@@ -443,9 +408,20 @@ int verb_run(const Args& args) {
   }
 
   const std::string audit = options.audit ? *options.audit : environment_or("SECBOX_AUDIT", "");
-  plan.audit_path = audit == "none"  ? ""
-                    : !audit.empty() ? audit
-                                     : audit::default_log_path(state_dir(), plan.id);
+  if (audit.empty()) {
+    const std::string state = state_directory();
+    if (state.empty()) {
+      std::fputs(
+          "secbox: the audit log has no place: HOME is not set to a directory of its own, nor does passwd "
+          "know "
+          "one\nhint: name one with --audit FILE, or set XDG_STATE_HOME\n",
+          stderr);
+      return kExitFailed;
+    }
+    plan.audit_path = audit::default_log_path(state, plan.id);
+  } else if (audit != "none") {
+    plan.audit_path = audit;
+  }
   plan.manifest_digest = "sha256:" + sha256_hex(loaded.text);
   add_built_in_rules(options, plan, rules);
   for (checker::Rule& rule : session::resolver_rules(rules)) rules.push_back(std::move(rule));

@@ -1,13 +1,11 @@
 // secbox validate: everything that is wrong with a manifest, at once.
-#include <unistd.h>
-
 #include <cstdio>
-#include <filesystem>
 #include <string>
 
 #include "manifest/compile.h"
 #include "manifest/load.h"
 #include "tools/secbox/diagnostics.h"
+#include "tools/secbox/places.h"
 #include "tools/secbox/verbs.h"
 
 namespace secbox::cli {
@@ -52,17 +50,11 @@ int verb_validate(const Args& args) {
   }
   manifest::Loaded loaded = manifest::load_manifest_file(file);
   if (loaded.manifest) {
-    // What only shows when the permissions are worked out. The variables of a run stand for places that exist
-    // there.
+    // What only shows when the permissions are worked out, for whoever asks and from here. What only a run
+    // has stands for places that exist there.
     manifest::CompileOptions options;
-    std::error_code ignored;
-    const char* home = std::getenv("HOME");
-    options.variables.home = home != nullptr && *home == '/' ? home : "/home/user";
-    options.variables.cwd = std::filesystem::current_path(ignored).string();
+    options.variables = variables_of(*loaded.manifest);
     options.variables.tmp = "/tmp/secbox-private";
-    options.variables.plugin_dir =
-        std::filesystem::absolute(file, ignored).parent_path().lexically_normal().string();
-    options.variables.plugin_data = options.variables.home + "/.local/share/secbox/plugin";
     options.variables.unknown_host = manifest::UnknownHostValue::StandIn;
     auto rules = manifest::compile(*loaded.manifest, options, loaded.diagnostics);
     if (!loaded.diagnostics.has_errors()) {
