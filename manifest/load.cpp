@@ -69,7 +69,7 @@ class Reader {
     }
     if (const Node* entry = root.find("entry_point")) {
       if (entry->kind == Node::Kind::String) {
-        manifest_.entry_point = {entry->text};
+        if (is_plain(*entry, "/entry_point")) manifest_.entry_point = {entry->text};
       } else {
         manifest_.entry_point = read_words(*entry, "/entry_point");
       }
@@ -162,12 +162,22 @@ class Reader {
     out = node->text;
   }
 
+  // What is shown to people, and is run as they read it.
+  bool is_plain(const Node& word, const std::string& pointer) {
+    if (!is_deceptive(word.text)) return true;
+    problem(word, pointer, "SBX-V110", "a word may not hold control or direction characters",
+            "put a script into a file of its own");
+    return false;
+  }
+
   std::vector<std::string> read_words(const Node& node, const std::string& pointer) {
     std::vector<std::string> words;
     if (!expect(node, Node::Kind::Array, pointer, "a list of strings")) return words;
     for (std::size_t i = 0; i < node.items.size(); ++i) {
-      if (expect(node.items[i], Node::Kind::String, pointer + "/" + std::to_string(i), "a string"))
-        words.push_back(node.items[i].text);
+      const Node& item = node.items[i];
+      const std::string where = pointer + "/" + std::to_string(i);
+      if (expect(item, Node::Kind::String, where, "a string") && is_plain(item, where))
+        words.push_back(item.text);
     }
     return words;
   }

@@ -93,6 +93,28 @@ class BadInput(sbx.BoxTest):
                     self.assertEqual((done.returncode, done.stdout), (122, b""), done.stderr)
                     self.assertNotIn(text, done.stderr.decode())
 
+    def test_names_of_commands_are_never_shown_raw(self):
+        odd = "no\x1b[2J\u202e"
+        plain = self.write(odd, "text", 0o644)
+        manifest = self.manifest([])
+        for command, code in ((plain, 126), ("/" + odd, 127), (odd, 127)):
+            with self.subTest(command=ascii(command)):
+                done = self.secbox("run", "-m", manifest, "--audit", "none", "--", command)
+                self.assertEqual(done.returncode, code)
+                self.assertNotIn("\x1b", done.stderr.decode())
+                self.assertNotIn("\u202e", done.stderr.decode())
+                self.assertIn("no", done.stderr.decode())
+        for arguments in (["run", "--" + odd], [odd], ["run", "--plugin-dir", self.path(odd + "/")], ["schema", odd],
+                          ["preset", "show", odd], ["validate", self.path(odd)], ["validate", "-" + odd]):
+            with self.subTest(arguments=ascii(arguments)):
+                done = self.secbox(*arguments)
+                self.assertEqual(done.returncode, 122)
+                self.assertNotIn("\x1b", done.stderr.decode())
+        done = self.secbox("run", "--audit", "none", "-m", self.write("m.json", json.dumps(
+            {"id": "x", "entry_point": [odd]})))
+        self.assertEqual(done.returncode, 122)
+        self.assertIn(b"SBX-V110", done.stderr)
+
     def test_unreadable_manifests(self):
         hidden = self.write("hidden.json", '{"id": "x"}', 0o000)
         cases = [(self.path("missing.json"), "SBX-V100"), (str(self.dir), "SBX-V100"),

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "tools/secbox/diagnostics.h"
 #include "tools/secbox/verbs.h"
 
 namespace {
@@ -69,7 +70,7 @@ int main(int argc, char** argv) {
   for (const Verb& verb : kVerbs) {
     if (verb.name == first) return verb.run(Args(all.begin() + 1, all.end()));
   }
-  std::fprintf(stderr, "secbox: there is no verb '%s'\n\n", first.c_str());
+  std::fprintf(stderr, "secbox: there is no verb '%s'\n\n", secbox::cli::printable_text(first).c_str());
   print_usage(stderr);
   return secbox::cli::kExitInvalid;
 }

@@ -71,7 +71,7 @@ struct Options {
 };
 
 int usage_error(const std::string& text) {
-  std::fprintf(stderr, "secbox run: %s\nhint: secbox run --help\n", text.c_str());
+  std::fprintf(stderr, "secbox run: %s\nhint: secbox run --help\n", printable_text(text).c_str());
   return kExitInvalid;
 }
 
@@ -218,10 +218,10 @@ int find_program(const std::string& name, std::string& out) {
   }
   if (worst == 0) return 0;
   if (worst == ENOENT || worst == ENOTDIR) {
-    std::fprintf(stderr, "secbox: command not found: %s\n", name.c_str());
+    std::fprintf(stderr, "secbox: command not found: %s\n", printable_text(name).c_str());
     return kExitNotFound;
   }
-  std::fprintf(stderr, "secbox: cannot execute %s: %s\n", name.c_str(), std::strerror(worst));
+  std::fprintf(stderr, "secbox: cannot execute %s: %s\n", printable_text(name).c_str(), std::strerror(worst));
   return kExitNotExecutable;
 }
 
@@ -379,11 +379,12 @@ int verb_run(const Args& args) {
                  name == manifest.name + "@" + manifest.version;
         });
     if (!approved) {
+      const std::string name = printable_text(plan.plugin);
       std::fprintf(stderr, "secbox: %s %s was not started: nobody has approved what it requires:\n",
-                   plan.plugin.c_str(), plan.version.c_str());
-      for (const auto& entry : manifest.required) std::fprintf(stderr, "  %s\n", entry.use.c_str());
-      std::fprintf(stderr, "hint: after reading them, run again with --allow-plugin %s\n",
-                   plan.plugin.c_str());
+                   name.c_str(), printable_text(plan.version).c_str());
+      for (const auto& entry : manifest.required)
+        std::fprintf(stderr, "  %s\n", printable_text(entry.use).c_str());
+      std::fprintf(stderr, "hint: after reading them, run again with --allow-plugin %s\n", name.c_str());
       return kExitRefused;
     }
   }
@@ -427,7 +428,7 @@ int verb_run(const Args& args) {
   for (checker::Rule& rule : session::resolver_rules(rules)) rules.push_back(std::move(rule));
   auto ruleset = checker::Ruleset::make(std::move(rules));
   if (!ruleset) {
-    std::fprintf(stderr, "secbox: %s\n", ruleset.error().text().c_str());
+    std::fprintf(stderr, "secbox: %s\n", printable_text(ruleset.error().text()).c_str());
     return kExitInvalid;
   }
   plan.rules_digest = "sha256:" + sha256_hex(ruleset->canonical_text());

@@ -172,6 +172,10 @@ INSTANTIATE_TEST_SUITE_P(
                 "/permissions/required/0", "match the character with ?"},
         Problem{R"({"id":"x","permissions":{"deny":[{"use":"file:read:/x","except":["/x/\u009b"]}]}})",
                 "SBX-V110", "/permissions/deny/0/except/0", ""},
+        Problem{R"({"id":"x","entry_point":"a\u001b[2J"})", "SBX-V110", "/entry_point", "file of its own"},
+        Problem{R"({"id":"x","entry_point":["a","b\u202e"]})", "SBX-V110", "/entry_point/1", ""},
+        Problem{R"({"id":"x","registers":{"commands":["a\u0007"]}})", "SBX-V110", "/registers/commands/0",
+                ""},
         Problem{R"({"id":"x","permissions":{"required":["file:read:/x\u0000"]}})", "SBX-V110",
                 "/permissions/required/0", ""}));
 
