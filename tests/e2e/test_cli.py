@@ -101,6 +101,40 @@ class Cli(sbx.BoxTest):
                         self.assertEqual(said["denials"], len(done.denials()))
                         os.unlink(status)
 
+    def test_status_is_written_where_nothing_was_started(self):
+        manifest = self.manifest([])
+        approval = self.dir / "plugin"
+        approval.mkdir()
+        (approval / "secbox.json").write_text(json.dumps({
+            "id": "x", "entry_point": ["/bin/true"], "permissions": {"required": ["file:read:/srv/x"]}}))
+        cases = {
+            122: [["-m", self.path("missing.json"), "--", "/bin/true"], ["--", "/bin/true"], ["--nonsense"],
+                  ["-m", manifest, "--allow", "file:read", "--", "/bin/true"]],
+            120: [["--plugin-dir", str(approval)]],
+            125: [["-m", manifest, "--audit", self.path("no/such/log"), "--", "/bin/true"]],
+            126: [["-m", manifest, "--", str(self.dir)]],
+            127: [["-m", manifest, "--", "/no/such/program"]],
+        }
+        for code, lines in cases.items():
+            for line in lines:
+                with self.subTest(line=line):
+                    stale = self.write("status", '{"exit":0,"cause":"child","denials":0,"session":"old"}\n' * 2)
+                    read, write = os.pipe()
+                    done = self.secbox("run", "--status-file", stale, "--status-fd", str(write), *line,
+                                       pass_fds=[write])
+                    os.close(write)
+                    self.assertEqual(done.returncode, code, done.stderr)
+                    with open(stale) as file, os.fdopen(read) as pipe:
+                        text = file.read()
+                        self.assertEqual(pipe.read(), text)
+                    said = json.loads(text)
+                    self.assertEqual(list(said), ["exit", "cause", "denials", "session"])
+                    self.assertEqual((said["exit"], said["cause"], said["denials"]), (code, "secbox", 0))
+                    self.assertEqual(said["session"] is None, code != 125)
+        done = self.secbox("run", "--status-file", str(self.dir), "-m", self.path("missing.json"))
+        self.assertEqual(done.returncode, 122)
+        self.assertIn(str(self.dir), done.stderr.decode())
+
     def test_audit_mode_blocks_nothing_and_says_what_would_have_been(self):
         secret = self.write("secret", "Secret\n")
         for uid in self.each_user():

@@ -17,8 +17,10 @@
 
 #include "manifest/compile.h"
 #include "manifest/load.h"
+#include "supervisor/audit/json_text.h"
 #include "supervisor/audit/writer.h"
 #include "supervisor/base/digest.h"
+#include "supervisor/base/unique_fd.h"
 #include "supervisor/session/session.h"
 #include "tools/secbox/diagnostics.h"
 #include "tools/secbox/places.h"
@@ -324,16 +326,9 @@ void add_built_in_rules(const Options& options, const session::SessionPlan& plan
   rules.push_back(std::move(state));
 }
 
-}  // namespace
-
-int verb_run(const Args& args) {
-  Options options;
-  options.mode = environment_or("SECBOX_MODE", "enforce");
-  if (const int code = parse(args, options); code != 0) return code;
-  if (options.help) {
-    std::fputs(kHelp, stdout);
-    return 0;
-  }
+// Starts what was asked for. Returns where nothing was started, with the exit code to end with; `session_id`
+// is set where there was a session by then.
+int start(Options& options, std::string& session_id) {
   if (options.mode != "enforce" && options.mode != "audit") {
     return usage_error("--mode is enforce or audit, not '" + options.mode + "'");
   }
@@ -445,7 +440,42 @@ int verb_run(const Args& args) {
                        (options.supervisor == "auto" && !session::can_supervise_from_beside())
                    ? session::Shape::Parent
                    : session::Shape::Beside;
-  const int code = session::run_session(std::move(plan));
+  session_id = plan.id;
+  return session::run_session(std::move(plan));
+}
+
+// For a host that reads --status-file or --status-fd: the plugin was not started. Otherwise the session
+// writes it.
+void write_status(const Options& options, int exit_code, const std::string& session_id) {
+  const std::string text = "{\"exit\":" + std::to_string(exit_code) +
+                           ",\"cause\":\"secbox\",\"denials\":0,\"session\":" +
+                           (session_id.empty() ? "null" : audit::json_string(session_id)) + "}\n";
+  const auto put = [&](int fd, const std::string& name) {
+    if (fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size())) return;
+    std::fprintf(stderr, "secbox: cannot write the status to %s: %s\n", printable_text(name).c_str(),
+                 std::strerror(errno));
+  };
+  if (!options.status_file.empty()) {
+    const UniqueFd file(
+        ::open(options.status_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600));
+    put(file.get(), options.status_file);
+  }
+  if (options.status_fd >= 0) put(options.status_fd, "fd:" + std::to_string(options.status_fd));
+}
+
+}  // namespace
+
+int verb_run(const Args& args) {
+  Options options;
+  options.mode = environment_or("SECBOX_MODE", "enforce");
+  int code = parse(args, options);
+  if (options.help) {
+    std::fputs(kHelp, stdout);
+    return 0;
+  }
+  std::string session_id;
+  if (code == 0) code = start(options, session_id);
+  write_status(options, code, session_id);
   return code;
 }
 
