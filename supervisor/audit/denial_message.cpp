@@ -197,6 +197,17 @@ std::vector<std::string> grants_for(const Record& record) {
 DenialReporter::DenialReporter(ReporterOptions options)
     : options_(std::move(options)), colour_(wants_colour(options_.colour)) {}
 
+// "; nearest is GRANT (FILE:LINE)", or "".
+std::string DenialReporter::nearest(const Record& record) const {
+  if (!options_.nearest_grant || denial_code(record) != "SBX-D101") return {};
+  const bool has_path = !record.target.path.empty();
+  const auto rule = options_.nearest_grant(record, has_path ? describe_target(record) : "",
+                                           has_path ? resolved_of(record) : "");
+  if (!rule) return {};
+  const std::string place = place_of(*rule);
+  return "; nearest is " + printable(rule->text) + (place.empty() ? "" : " (" + place + ')');
+}
+
 std::string DenialReporter::report(const Record& record, std::uint64_t seq) {
   ++total_;
   std::string key(record.permission.empty() ? record.op : record.permission);
@@ -233,7 +244,7 @@ std::string DenialReporter::report(const Record& record, std::uint64_t seq) {
 
   const std::string_view code = denial_code(record);
   text += kIndent;
-  text += "why: " + reason_of(record) + "   rule " + std::string(code) + "  event " +
+  text += "why: " + reason_of(record) + nearest(record) + "   rule " + std::string(code) + "  event " +
           printable(options_.session) + '-' + std::to_string(seq) + '\n';
 
   text += kIndent;

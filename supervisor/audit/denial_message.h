@@ -1,7 +1,8 @@
 // What the operator sees on stderr when something is denied, and at the end of the run.
 //
 //   secbox: DENIED embedder 1.2.0 (pid 4121 python3.11) file:read /home/ana/.aws/credentials
-//           why: no grant matches   rule SBX-D101  event 8f3a-17
+//           why: no grant matches; nearest is file:read:${HOME}/Documents/** (plugin.json:12)   rule SBX-D101
+//                event 8f3a-17
 //           fix: add "file:read:/home/ana/.aws/credentials" to permissions.required in plugin.json, or run
 //                again with --allow 'file:read:/home/ana/.aws/credentials'
 //
@@ -10,6 +11,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -19,12 +22,18 @@
 
 namespace secbox::audit {
 
+// The grant that comes nearest to what no grant matches, if any, for the path as asked and as resolved (""
+// where it has none).
+using NearestGrant = std::function<std::optional<RuleRef>(const Record& record, std::string_view path,
+                                                          std::string_view resolved)>;
+
 struct ReporterOptions {
   std::string plugin, version;
   std::string session;
   std::string manifest_path;  // as the operator named it; empty = there is none to change
   bool colour = false;        // stderr is a terminal; NO_COLOR and CLICOLOR_FORCE have the last word
   std::size_t most_shown = 10;
+  NearestGrant nearest_grant{};  // may be empty
 };
 
 // Keeps no more than a bounded number of different denials. Not for several threads at once.
@@ -39,6 +48,8 @@ class DenialReporter {
   [[nodiscard]] std::string footer() const;
 
  private:
+  [[nodiscard]] std::string nearest(const Record& record) const;
+
   struct Seen {
     std::uint64_t count = 0;
     std::uint64_t order = 0;

@@ -56,6 +56,8 @@ inline constexpr VerbSet kFileVerbs =
 
 // "file:read", "net:connect", "ipc:unix", ...; for one verb.
 [[nodiscard]] std::string_view verb_name(Verb verb);
+// What a record's permission names: "file:read", "file:read|write". Empty for anything else.
+[[nodiscard]] VerbSet verbs_named(std::string_view permission);
 
 enum class Transport : std::uint8_t { Tcp, Udp };
 

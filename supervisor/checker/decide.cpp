@@ -149,18 +149,31 @@ std::size_t nearness(std::string_view pattern, std::string_view text) {
   return shared * 2 + matches;
 }
 
-std::size_t nearness(const Ruleset::Index& index, const NetPattern& pattern, const Endpoint& endpoint) {
+// "example.com" of "api.example.com".
+std::string_view domain_of(std::string_view host) {
+  const std::size_t last = host.rfind('.');
+  if (last == std::string_view::npos || last == 0) return host;
+  const std::size_t before = host.rfind('.', last - 1);
+  return before == std::string_view::npos ? host : host.substr(before + 1);
+}
+
+std::size_t nearness(const Ruleset::Index& index, const NetPattern& pattern, const Endpoint& endpoint,
+                     std::string_view host) {
   // Another port or transport of a granted address is as near as it gets.
   NetPattern any_port = pattern;
   any_port.transport.reset();
   any_port.port_low = 0;
   any_port.port_high = 65535;
   if (index.matches(any_port, endpoint)) return 129;
-  if (!pattern.host.empty()) return 0;
+  const bool all_ports = pattern.port_low == 0 && pattern.port_high == 65535;
+  const std::size_t same_port =
+      !all_ports && endpoint.port >= pattern.port_low && endpoint.port <= pattern.port_high ? 1 : 0;
+  if (!pattern.host.empty())
+    return !host.empty() && domain_of(pattern.host) == domain_of(host) ? 128 : same_port;
   // Less than the first byte in common says nothing.
   const int family_bits = endpoint.is_v4() ? 96 : 0;
   const int shared = std::min(common_bits(pattern.network, endpoint.address), pattern.prefix_bits);
-  return shared >= family_bits + 8 ? static_cast<std::size_t>(shared) : 0;
+  return shared >= family_bits + 8 ? static_cast<std::size_t>(shared) : same_port;
 }
 
 // The verbs among which a grant can be near.
@@ -250,7 +263,7 @@ Decision decide(const Ruleset& ruleset, const AccessView& access) {
   return decision;
 }
 
-const Rule* nearest_grant(const Ruleset& ruleset, const AccessView& access) {
+const Rule* nearest_grant(const Ruleset& ruleset, const AccessView& access, std::string_view host) {
   const Ruleset::Index& index = ruleset.index();
   const VerbSet family = family_of(access.verbs);
   // Where the object itself is granted, it is the spelling that is not.
@@ -264,11 +277,13 @@ const Rule* nearest_grant(const Ruleset& ruleset, const AccessView& access) {
   bool best_has_verbs = false;
   for (std::size_t at = 0; at < index.core->rules.size(); ++at) {
     const Rule& rule = index.core->rules[at];
-    if (rule.effect == Effect::Deny || !rule.verbs.intersects(family)) continue;
+    if (rule.effect != Effect::Allow || !rule.verbs.intersects(family)) continue;
+    // What nobody wrote down, the command itself for one, cannot be pointed at.
+    if ((rule.layer != Layer::Manifest && rule.layer != Layer::Flag) || rule.source.file.empty()) continue;
     std::size_t score = 0;
     if (family.intersects(kNetVerbs)) {
       for (const NetPattern& pattern : rule.nets) {
-        if (access.endpoint) score = std::max(score, nearness(index, pattern, *access.endpoint));
+        if (access.endpoint) score = std::max(score, nearness(index, pattern, *access.endpoint, host));
       }
     } else {
       for (const PathPattern& pattern : rule.paths) score = std::max(score, nearness(pattern, text));

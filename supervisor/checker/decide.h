@@ -51,8 +51,10 @@ class Decision {
 // Pure, allocation-free, under 1 us for 10,000 rules.
 [[nodiscard]] Decision decide(const Ruleset& ruleset, const AccessView& access);
 
-// The rule whose pattern shares the longest prefix with what was asked, for "nearest is ..."; null where
-// there is none.
-[[nodiscard]] const Rule* nearest_grant(const Ruleset& ruleset, const AccessView& access);
+// The grant of the manifest or of a flag that comes nearest to what was asked, for "nearest is ...": shares
+// the most leading directories, or the network, the domain (`host` is a name for the endpoint, or ""), or at
+// least the port. Null where none does.
+[[nodiscard]] const Rule* nearest_grant(const Ruleset& ruleset, const AccessView& access,
+                                        std::string_view host = {});
 
 }  // namespace secbox::checker

@@ -25,6 +25,7 @@
 #include <utility>
 
 #include "supervisor/launch/capabilities.h"
+#include "supervisor/session/nearest_grant.h"
 #include "supervisor/sys/landlock.h"
 
 namespace secbox::session {
@@ -112,12 +113,13 @@ Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
   auto sink = audit::open_sink(plan.audit_path, identity);
   if (!sink) return std::unexpected(sink.error());
   self->sink_ = std::move(*sink);
-  self->reporter_ =
-      std::make_unique<audit::DenialReporter>(audit::ReporterOptions{.plugin = plan.plugin,
-                                                                     .version = plan.version,
-                                                                     .session = plan.id,
-                                                                     .manifest_path = plan.manifest_path,
-                                                                     .colour = self->stderr_.is_terminal()});
+  self->reporter_ = std::make_unique<audit::DenialReporter>(
+      audit::ReporterOptions{.plugin = plan.plugin,
+                             .version = plan.version,
+                             .session = plan.id,
+                             .manifest_path = plan.manifest_path,
+                             .colour = self->stderr_.is_terminal(),
+                             .nearest_grant = nearest_grant(self->rules_)});
   if (!plan.status_file.empty()) {
     self->status_file_.reset(
         ::open(plan.status_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));

@@ -243,6 +243,13 @@ class Cli(sbx.BoxTest):
         self.assertIn(f"event {record['session']}-{record['seq']}", text)
         self.assertIn("SBX-D101", text)
         self.assertIn(f"--allow 'file:read:{secret}'", text)
+        self.assertIn("why: no grant matches   rule", text)
+        near = self.run_box([f"file:read:{self.dir}/data/**", "net:connect:10.0.0.0/8:443"], ["/bin/cat", secret])
+        manifest = near.records[0]["manifest"]
+        self.assertIn(f"why: no grant matches; nearest is file:read:{self.dir}/data/** ({manifest}:1)   rule SBX-D101",
+                      near.stderr.decode())
+        flag = self.run_box([], ["/bin/cat", secret], ["--allow", f"file:read:{self.dir}/data/**"])
+        self.assertIn(f"nearest is file:read:{self.dir}/data/** (--allow)   rule", flag.stderr.decode())
         for member in ("timestamp", "seq", "plugin", "op", "target", "decision", "rule", "errno", "pid"):
             self.assertIn(member, record)
         self.assertEqual(self.run_box([], ["/bin/cat", secret], ["--quiet"]).stderr.count(b"DENIED"), 0)

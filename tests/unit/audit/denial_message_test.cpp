@@ -43,6 +43,36 @@ TEST_F(DenialMessage, SaysWhatWhyAndHow) {
       "run "
       "again with --allow 'file:read:/home/ana/.aws/credentials'\n");
 }
+TEST_F(DenialMessage, PointsAtTheNearestGrant) {
+  ReporterOptions with = options();
+  int asked = 0;
+  std::string about;
+  with.nearest_grant = [&](const Record&, std::string_view path, std::string_view) -> std::optional<RuleRef> {
+    ++asked;
+    about = path;
+    if (path == "/none") return std::nullopt;
+    return RuleRef{.id = "m1",
+                   .layer = "manifest",
+                   .file = path == "/flag" ? "--allow" : "secbox.yaml",
+                   .line = path == "/flag" ? 0 : 12,
+                   .text = "file:read:${HOST:documents}/**"};
+  };
+  with.most_shown = 4;
+  DenialReporter reporter(with);
+  EXPECT_THAT(reporter.report(denied_open(), 17),
+              HasSubstr("why: no grant matches; nearest is file:read:${HOST:documents}/** (secbox.yaml:12)   "
+                        "rule SBX-D101  event 8f3a-17\n"));
+  EXPECT_EQ(about, "/home/ana/.aws/credentials");
+  EXPECT_THAT(reporter.report(denied_open(), 18), IsEmpty());
+  EXPECT_EQ(asked, 1) << "for what is shown only";
+  EXPECT_THAT(reporter.report(denied_open("/none"), 19), HasSubstr("why: no grant matches   rule"));
+  EXPECT_THAT(reporter.report(denied_open("/flag"), 20), HasSubstr("/** (--allow)   rule"));
+  Record ruled = denied_open("/ruled");
+  ruled.rule = RuleRef{.id = "m4", .layer = "manifest", .file = "m", .line = 1, .text = "file:read:/ruled"};
+  EXPECT_THAT(reporter.report(ruled, 21), Not(HasSubstr("nearest")));
+  (void)reporter.report(denied_open("/a"), 22);
+  EXPECT_EQ(asked, 3) << "enough were shown";
+}
 TEST_F(DenialMessage, NamesBothSpellings) {
   Record record = denied_open("/srv/link");
   record.resolved_target = "/etc/shadow";

@@ -435,5 +435,33 @@ TEST(NearestGrant, WorksForNamesAndAddresses) {
   EXPECT_EQ(rule_id(nearest_grant(rules, ask_net(NetConnect, v4(192, 168, 2, 1), 80))), "r2");
 }
 
+TEST(NearestGrant, OfAHostSharesItsDomainOrThePort) {
+  const Ruleset rules = ruleset({net_rule(Effect::Allow, NetConnect, {host("api.example.com", 443, 443)}),
+                                 net_rule(Effect::Allow, NetConnect, {net(v4(10, 0, 0, 0), 104, 25, 25)})});
+  EXPECT_EQ(rule_id(nearest_grant(rules, ask_net(NetConnect, v4(93, 1, 1, 1), 443))), "r0");
+  EXPECT_EQ(rule_id(nearest_grant(rules, ask_net(NetConnect, v4(93, 1, 1, 1), 25))), "r1");
+  EXPECT_EQ(rule_id(nearest_grant(rules, ask_net(NetConnect, v4(93, 1, 1, 1), 80), "www.example.com")), "r0");
+  EXPECT_EQ(nearest_grant(rules, ask_net(NetConnect, v4(93, 1, 1, 1), 80), "example.org"), nullptr);
+}
+TEST(NearestGrant, IsOneThatSomebodyWrote) {
+  for (const auto change :
+       {+[](Rule&) {}, +[](Rule& r) { r.layer = Layer::Preset; }, +[](Rule& r) { r.layer = Layer::Implied; },
+        +[](Rule& r) { r.effect = Effect::Deny; }, +[](Rule& r) { r.effect = Effect::Optional; },
+        +[](Rule& r) { r.source.file.clear(); }}) {
+    std::vector<Rule> rules{allow(FileRead, {"/srv/a/**"}), allow(FileRead, {"/srv/**"})};
+    const bool changed = (change(rules.front()), rules.front().layer != Layer::Manifest ||
+                                                     rules.front().effect != Effect::Allow ||
+                                                     rules.front().source.file.empty());
+    EXPECT_EQ(rule_id(nearest_grant(ruleset(rules), ask(FileWrite, "/srv/a/x"))), changed ? "r1" : "r0");
+  }
+}
+TEST(VerbsNamed, AreThoseOfARecord) {
+  EXPECT_EQ(verbs_named("file:read"), VerbSet(FileRead));
+  EXPECT_EQ(verbs_named("file:read|write"), FileRead | FileWrite);
+  EXPECT_EQ(verbs_named("net:connect"), VerbSet(NetConnect));
+  for (const char* text : {"", "file", "file:", "read", ":read", "exec:read", "file:reads"})
+    EXPECT_TRUE(verbs_named(text).empty()) << text;
+}
+
 }  // namespace
 }  // namespace secbox::checker

@@ -23,6 +23,7 @@ inline Rule path_rule(Effect effect, VerbSet verbs, std::vector<PathPattern> pat
   rule.verbs = verbs;
   rule.paths = std::move(paths);
   rule.except_paths = std::move(excepts);
+  rule.source.file = "m.json";
   return rule;
 }
 inline Rule allow(VerbSet verbs, std::vector<PathPattern> paths, std::vector<PathPattern> excepts = {}) {
@@ -78,6 +79,7 @@ inline Rule net_rule(Effect effect, VerbSet verbs, std::vector<NetPattern> nets,
   rule.verbs = verbs;
   rule.nets = std::move(nets);
   rule.except_nets = std::move(excepts);
+  rule.source.file = "m.json";
   return rule;
 }
 
