@@ -176,12 +176,29 @@ class OverlapLint {
   bool judge(const Grant& runs, const Grant& change, std::string_view both) {
     if (runs.rule->layer == Layer::Preset && change.rule->layer == Layer::Preset) return false;
     const bool wide = is_everything(runs.pattern) || is_everything(change.pattern);
+    const bool all_verbs = is_one_grant_of_all(*runs.rule, *change.rule);
     if (wide && warned_wide_) return true;
     if (is_excepted(*runs.rule, both) || is_excepted(*change.rule, both)) return false;
     if (granted_verbs(*runs.rule, kRuns, both).empty()) return false;
     if (granted_verbs(*change.rule, kChanges, both).empty()) return false;
-    report(runs, change, both, wide ? Severity::Warning : Severity::Error);
+    if (wide) {
+      warn_wide(runs, change);
+    } else {
+      report(runs, change, both, all_verbs ? Severity::Warning : Severity::Error);
+    }
     return true;
+  }
+
+  // "file:*:/x/**" overlaps with itself: said in one word, and not by oversight.
+  static bool is_one_grant_of_all(const Rule& runs, const Rule& change) {
+    const checker::Source& a = runs.source;
+    const checker::Source& b = change.source;
+    if (runs.layer != change.layer || a.file != b.file || a.pointer != b.pointer || a.text != b.text)
+      return false;
+    std::string_view verbs = std::string_view(a.text).substr(a.text.find(':') + 1);
+    verbs = verbs.substr(0, verbs.find(':'));
+    return verbs == "*" || verbs.starts_with("*|") || verbs.ends_with("|*") ||
+           verbs.find("|*|") != std::string_view::npos;
   }
 
   static bool is_excepted(const Rule& rule, std::string_view both) {
@@ -209,25 +226,34 @@ class OverlapLint {
     return verbs;
   }
 
-  void report(const Grant& runs, const Grant& change, std::string_view both, Severity severity) {
+  void add(const Grant& runs, const Grant& change, Severity severity, const char* code, std::string message,
+           const char* hint) {
     const Rule& at = change.rule->layer == Layer::Preset ? *runs.rule : *change.rule;
     const int column = columns_[static_cast<std::size_t>(&at - rules_.data())];
-    const checker::Source& source = at.source;
-    if (severity == Severity::Warning) {
-      warned_wide_ = true;
-      diagnostics_.all.push_back({severity, "SBX-V202",
-                                  "the grants are so wide that what is written can be executed", source.file,
-                                  source.line, column, source.pointer, "for observing only"});
-      return;
-    }
+    diagnostics_.all.push_back({severity, code, std::move(message), at.source.file, at.source.line, column,
+                                at.source.pointer, hint});
+  }
+
+  void warn_wide(const Grant& runs, const Grant& change) {
+    warned_wide_ = true;
+    add(runs, change, Severity::Warning, "SBX-V202",
+        "the grants are so wide that what is written can be executed", "for observing only");
+  }
+
+  void report(const Grant& runs, const Grant& change, std::string_view both, Severity severity) {
     // Aliases and alternatives of one pair of grants are one problem, and so is all that a preset grants.
     const auto origin = [](const Rule* rule) { return rule->layer == Layer::Preset ? nullptr : rule; };
     if (!reported_.emplace(origin(runs.rule), origin(change.rule)).second) return;
-    diagnostics_.all.push_back({severity, "SBX-V201",
-                                "\"" + std::string(both) + "\" may be both written and executed (" +
-                                    change.rule->source.text + " and " + runs.rule->source.text + ")",
-                                source.file, source.line, column, source.pointer,
-                                "take one of the two away, or use \"except\""});
+    if (severity == Severity::Warning) {
+      add(runs, change, severity, "SBX-V202",
+          "\"" + change.rule->source.text + "\" lets what is written be loaded as code",
+          "name the verbs that are needed, without load");
+    } else {
+      add(runs, change, severity, "SBX-V201",
+          "\"" + std::string(both) + "\" may be both written and executed (" + change.rule->source.text +
+              " and " + runs.rule->source.text + ")",
+          "take one of the two away, or use \"except\"");
+    }
     stopped_ = stopped_ || ++reports_ >= kMostReports;
   }
 

@@ -9,7 +9,8 @@
 namespace secbox::manifest {
 
 // What may be both changed and run is code of the plugin's own choosing: an error (SBX-V201), and a warning
-// (SBX-V202) where one of the grants is for everything, as in a manifest for observing. Only sure overlaps
+// (SBX-V202) where one of the grants is for everything, as in a manifest for observing, or where both are one
+// grant of the verb "*". Only sure overlaps
 // are reported: equal patterns, a path or the text of a pattern that the other matches, a subtree and what
 // begins in it.
 // `columns` holds one number a rule.

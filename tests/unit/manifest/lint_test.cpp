@@ -81,6 +81,16 @@ INSTANTIATE_TEST_SUITE_P(
             ""},
         Row{R"("required":[{"use":"file:rw:/srv/**","except":["/srv/bin/a"]},"exec:run:/srv/bin/**"])",
             "SBX-V201"},
+        // every verb in one word: to work in a directory
+        Row{R"("required":["file:*:/srv/**"])", "SBX-V202"},
+        Row{R"("required":["file:*:/srv/t"])", "SBX-V202"},
+        Row{R"("required":["file:*:/srv/*.so"])", "SBX-V202"},
+        Row{R"("required":["file:*:{/srv/a,/srv/b}/**"])", "SBX-V202"},
+        Row{R"("required":["file:*|load:/srv/**"])", "SBX-V202"},
+        Row{R"("required":["file:*:/srv/**"],"deny":["file:load:/srv/**"])", ""},
+        Row{R"("required":["file:rw|load:/srv/**"])", "SBX-V201"},
+        Row{R"("required":["file:*:/srv/**","exec:run:/srv/t"])", "SBX-V202 SBX-V201"},
+        Row{R"("required":["file:*:/srv/**","file:load:/srv/t"])", "SBX-V202 SBX-V201"},
         // everything: to observe
         Row{R"("required":["file:*:/**","exec:run:/**"])", "SBX-V202"},
         Row{R"("required":["exec:run:/**","file:rw:/srv/**"])", "SBX-V202"},
