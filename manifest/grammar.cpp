@@ -581,7 +581,15 @@ std::expected<std::vector<NetPattern>, GrammarError> net_patterns(std::string_vi
     if (auto added = add_network(host); !added) return std::unexpected(added.error());
   } else {
     std::string_view name = host;
-    if (name.starts_with("*.")) {
+    const bool subdomains = name.starts_with("*.");
+    if (subdomains || name.starts_with('.')) {
+      // "*.com" would be half the world.
+      const std::string_view domain = name.substr(subdomains ? 2 : 1);
+      if (is_host_name(domain) && domain.substr(0, domain.size() - 1).find('.') == std::string_view::npos)
+        return error("SBX-V136", "\"" + std::string(host) + "\" is not below a domain of two parts or more",
+                     "*.example.com, .example.com, or the name itself");
+    }
+    if (subdomains) {
       warning = "\"" + std::string(host) +
                 "\" matches nothing in this version: the supervisor cannot know every name below a domain";
       name.remove_prefix(2);

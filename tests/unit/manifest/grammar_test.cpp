@@ -254,6 +254,8 @@ TEST(NetScopeNames, DomainsMatchTheirNameAloneAndSaySo) {
   EXPECT_EQ(nets->front().host, "example.com");
   EXPECT_NE(warning, "");
   warning.clear();
+  EXPECT_TRUE(net_patterns("com", warning).has_value()) << "the name itself is one host";
+  warning.clear();
   nets = net_patterns("*.example.com:443", warning);
   ASSERT_TRUE(nets.has_value());
   EXPECT_TRUE(nets->empty());
@@ -269,19 +271,21 @@ TEST_P(NetScopeRefused, WithItsCode) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Table, NetScopeRefused,
-    testing::Values(BadPattern{"[::1", "SBX-V130"}, BadPattern{"[::1]x", "SBX-V130"},
-                    // Would be an address whose last group looks like a port.
-                    BadPattern{"2001:db8::1:443", "SBX-V130"}, BadPattern{"[10.0.0.1]:80", "SBX-V131"},
-                    BadPattern{"256.0.0.1", "SBX-V131"}, BadPattern{"10.0.0", "SBX-V131"},
-                    BadPattern{"8080", "SBX-V131"}, BadPattern{"10.0.0.0/33", "SBX-V132"},
-                    BadPattern{"10.0.0.0/", "SBX-V132"}, BadPattern{"10.0.0.1/8", "SBX-V133"},
-                    BadPattern{"*:0x50", "SBX-V134"}, BadPattern{"*:65536", "SBX-V134"},
-                    BadPattern{"*:80-", "SBX-V134"}, BadPattern{"*:90-80", "SBX-V134"},
-                    BadPattern{"*:80,", "SBX-V134"}, BadPattern{"a.example:", "SBX-V134"},
-                    BadPattern{"[::1]:", "SBX-V134"}, BadPattern{"*:-1", "SBX-V134"},
-                    BadPattern{"@metdata", "SBX-V135"}, BadPattern{"a b", "SBX-V136"},
-                    BadPattern{"a..b", "SBX-V136"}, BadPattern{"api.*.com", "SBX-V136"},
-                    BadPattern{":80", "SBX-V136"}, BadPattern{"*.", "SBX-V136"}));
+    testing::Values(
+        BadPattern{"[::1", "SBX-V130"}, BadPattern{"[::1]x", "SBX-V130"},
+        // Would be an address whose last group looks like a port.
+        BadPattern{"2001:db8::1:443", "SBX-V130"}, BadPattern{"[10.0.0.1]:80", "SBX-V131"},
+        BadPattern{"256.0.0.1", "SBX-V131"}, BadPattern{"10.0.0", "SBX-V131"}, BadPattern{"8080", "SBX-V131"},
+        BadPattern{"10.0.0.0/33", "SBX-V132"}, BadPattern{"10.0.0.0/", "SBX-V132"},
+        BadPattern{"10.0.0.1/8", "SBX-V133"}, BadPattern{"*:0x50", "SBX-V134"},
+        BadPattern{"*:65536", "SBX-V134"}, BadPattern{"*:80-", "SBX-V134"}, BadPattern{"*:90-80", "SBX-V134"},
+        BadPattern{"*:80,", "SBX-V134"}, BadPattern{"a.example:", "SBX-V134"},
+        BadPattern{"[::1]:", "SBX-V134"}, BadPattern{"*:-1", "SBX-V134"}, BadPattern{"@metdata", "SBX-V135"},
+        BadPattern{"a b", "SBX-V136"}, BadPattern{"a..b", "SBX-V136"}, BadPattern{"api.*.com", "SBX-V136"},
+        BadPattern{":80", "SBX-V136"}, BadPattern{"*.", "SBX-V136"},
+        // Less than two parts.
+        BadPattern{"*.com", "SBX-V136"}, BadPattern{".com", "SBX-V136"}, BadPattern{".com.", "SBX-V136"},
+        BadPattern{"*.com:443", "SBX-V136"}, BadPattern{"udp/.localhost", "SBX-V136"}));
 
 // ---- the scopes that are neither paths nor hosts ----
 
