@@ -24,12 +24,32 @@ constexpr std::size_t kLongestPattern = 4096;  // PATH_MAX: nothing longer can m
 constexpr VerbSet kChanges = Verb::FileWrite | Verb::FileCreate | Verb::FileDelete;
 // Names that a wildcard over variables never covers, unless it is a bare "*": secrets pass by their full name
 // or not at all.
-constexpr std::array kSecretNames{"AWS_*",        "AZURE_*",      "GOOGLE_APPLICATION_CREDENTIALS",
-                                  "*TOKEN*",      "*SECRET*",     "*PASSWORD*",
-                                  "*PASSWD*",     "*CREDENTIAL*", "*_KEY",
-                                  "*API_KEY*",    "*_PAT",        "*_PASS",
-                                  "SSH_*",        "GPG_*",        "KUBECONFIG",
-                                  "DATABASE_URL", "*_DSN",        "NETRC"};
+constexpr std::array kSecretNames{"AWS_*",        "AZURE_*",       "GOOGLE_APPLICATION_CREDENTIALS",
+                                  "*TOKEN*",      "*SECRET*",      "*PASSWORD*",
+                                  "*PASSWD*",     "*PASSPHRASE*",  "*CREDENTIAL*",
+                                  "*_KEY",        "*APIKEY*",      "*API_KEY*",
+                                  "*ACCESSKEY*",  "*PRIVATE_KEY*", "*PRIVATEKEY*",
+                                  "*_SK",         "*_PAT",         "*_PASS",
+                                  "*_PWD",        "*_PW",          "*_AUTH",
+                                  "SSH_*",        "GPG_*",         "KUBECONFIG",
+                                  "DATABASE_URL", "*_DSN",         "NETRC",
+                                  "PGPASSFILE"};
+
+// The same names in either case: patterns know no other way to say it.
+std::vector<PathPattern> secret_names() {
+  std::vector<PathPattern> patterns;
+  for (const std::string_view name : kSecretNames) {
+    PathPattern& pattern = patterns.emplace_back();
+    for (const char c : name) {
+      if (c >= 'A' && c <= 'Z') {
+        pattern += {'[', c, static_cast<char>(c - 'A' + 'a'), ']'};
+      } else {
+        pattern += c;
+      }
+    }
+  }
+  return patterns;
+}
 
 class Compiler {
  public:
@@ -162,9 +182,10 @@ class Compiler {
     if (grant.kind == GrantClass::Net && rule.nets.empty()) return;  // warned already: matches nothing
     if (grant.kind == GrantClass::Env && effect != Effect::Deny && rule.paths.front() != "*" &&
         has_wildcard(rule.paths.front())) {
-      rule.except_paths.assign(kSecretNames.begin(), kSecretNames.end());
+      static const std::vector<PathPattern> secrets = secret_names();
+      rule.except_paths = secrets;
       // As text: "AWS_*" matches "AWS_S*", and with it every name that this stands for.
-      if (std::ranges::any_of(kSecretNames, [&](const char* secret) {
+      if (std::ranges::any_of(secrets, [&](const PathPattern& secret) {
             return checker::glob_match(secret, rule.paths.front());
           }))
         problem(entry, Severity::Warning, "SBX-V192",

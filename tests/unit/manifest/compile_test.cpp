@@ -191,7 +191,18 @@ INSTANTIATE_TEST_SUITE_P(Table, Secrets,
                          testing::Values("MY_TOKEN", "GITHUB_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_PROFILE",
                                          "DB_PASSWORD", "OPENAI_API_KEY", "CLIENT_SECRET", "SSH_AUTH_SOCK",
                                          "GPG_AGENT_INFO", "GOOGLE_APPLICATION_CREDENTIALS", "KUBECONFIG",
-                                         "NPM_PAT", "SENTRY_DSN"));
+                                         "NPM_PAT", "SENTRY_DSN", "MYSQL_PWD", "RESTIC_PASSPHRASE",
+                                         "DB_PASSWD", "OCI_SK", "NPM_AUTHTOKEN", "npm_config__authToken",
+                                         "MY_APIKEY", "REDISCLI_AUTH", "github_token", "Db_Password",
+                                         "aws_secret", "https_PrivateKey"));
+
+// What only looks alike: a wildcard is for these.
+TEST(CompileEnvironment, OrdinaryNamesAreNoSecrets) {
+  const Compiled c = compile_text(required(R"("env:read:?*")"));
+  for (const char* name :
+       {"PWD", "OLDPWD", "PATH", "HOME", "PATTERN", "KEYBOARD", "DESK", "AUTHOR", "HTTP_PROXY"})
+    EXPECT_TRUE(reads_variable(c, name)) << name;
+}
 
 TEST(CompileEnvironment, AWildcardOverSecretsAloneIsWarnedAbout) {
   EXPECT_EQ(compile_text(bare("", R"(,"env":{"allow":["AWS_*"]})")).codes(), "SBX-V192");
