@@ -631,7 +631,7 @@ std::expected<Scope, GrammarError> read_scope(const Grant& grant, const Variable
     case GrantClass::Later:
       return scope;
     case GrantClass::Env:
-      if (is_path(grant.scope) || grant.scope.find_first_of("=:{}$") != std::string::npos)
+      if (is_path(grant.scope) || grant.scope.find_first_of("=:{}$ ") != std::string::npos)
         return name_error("the name of one variable, or a glob over names: LC_*");
       if (has_open_class(grant.scope)) return open_class(grant.scope);
       scope.paths = {grant.scope};

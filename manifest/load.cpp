@@ -59,21 +59,17 @@ class Reader {
     read_text(root, "version", manifest_.version);
     read_text(root, "type", manifest_.type);
     read_text(root, "description", manifest_.description);
-    read_text(root, "protocol", manifest_.protocol);
-    const auto is_missing = [&](const char* key) {
-      const Node* node = root.find(key);
-      return node == nullptr || (node->kind == Node::Kind::String && node->text.empty());
-    };
-    if (is_missing("id") && is_missing("name")) {
+    read_protocol(root);
+    if (root.find("id") == nullptr && root.find("name") == nullptr) {
       problem(root, "", "SBX-V107", "the manifest names no plugin", "add \"id\" or \"name\"");
     }
-    if (const Node* entry = root.find("entry_point")) {
-      if (entry->kind == Node::Kind::String) {
-        if (is_plain(*entry, "/entry_point")) manifest_.entry_point = {entry->text};
-      } else {
-        manifest_.entry_point = read_words(*entry, "/entry_point");
-      }
+    for (const char* key : {"id", "name"}) {
+      const Node* node = root.find(key);
+      if (node != nullptr && node->kind == Node::Kind::String && node->text.empty())
+        problem(*node, std::string("/") + key, "SBX-V107", std::string("\"") + key + "\" is empty",
+                "name the plugin, or leave it out");
     }
+    if (const Node* entry = root.find("entry_point")) read_entry_point(*entry);
     if (const Node* presets = root.find("presets")) read_presets(*presets);
     if (const Node* permissions = root.find("permissions")) read_permissions(*permissions);
     if (const Node* env = root.find("env")) read_env(*env);
@@ -180,6 +176,34 @@ class Reader {
         words.push_back(item.text);
     }
     return words;
+  }
+
+  void read_entry_point(const Node& node) {
+    const bool one_word = node.kind == Node::Kind::String;
+    if (node.kind == Node::Kind::Array || one_word) {
+      const Node* program = one_word ? &node : node.items.empty() ? nullptr : &node.items.front();
+      if (program == nullptr || (program->kind == Node::Kind::String && program->text.empty()))
+        problem(node, "/entry_point", "SBX-V107", "\"entry_point\" names no program",
+                "[\"python3\", \"main.py\"], or leave it out");
+    }
+    if (!one_word) {
+      manifest_.entry_point = read_words(node, "/entry_point");
+    } else if (is_plain(node, "/entry_point")) {
+      manifest_.entry_point = {node.text};
+    }
+  }
+
+  void read_protocol(const Node& root) {
+    const Node* node = root.find("protocol");
+    if (node == nullptr || !expect(*node, Node::Kind::String, "/protocol", "a string")) return;
+    const std::vector<std::string_view> known{"none", "jsonrpc-stdio", "jsonrpc-socket", "mcp-stdio"};
+    if (std::ranges::find(known, node->text) == known.end()) {
+      const std::string near = nearest_word(node->text, known);
+      problem(*node, "/protocol", "SBX-V119", "there is no protocol \"" + node->text + "\"",
+              near.empty() ? "none, jsonrpc-stdio, jsonrpc-socket or mcp-stdio"
+                           : "did you mean \"" + near + "\"?");
+    }
+    manifest_.protocol = node->text;
   }
 
   void read_presets(const Node& node) {
