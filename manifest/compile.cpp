@@ -145,13 +145,12 @@ class Compiler {
     auto reading = read(entry);
     if (!reading) return;
     const Grant& grant = reading->grant;
-    if (grant.kind == GrantClass::Later) {
-      // In a manifest the reader has said so.
-      if (layer == Layer::Flag)
-        problem(entry, Severity::Warning, "SBX-V190", "\"" + entry.use + "\" is not enforced by this version",
-                "file, net, exec, env, ipc and signal are");
-      return;
-    }
+    // In a manifest the reader has said so.
+    if (!grant.not_enforced.empty() && layer == Layer::Flag)
+      problem(entry, Severity::Warning, "SBX-V190",
+              "\"" + grant.not_enforced + "\" is not enforced by this version: it grants nothing",
+              "file, net, exec, env, ipc and signal are");
+    if (grant.kind == GrantClass::Later) return;
     Rule rule;
     rule.id = id;
     rule.effect = effect;

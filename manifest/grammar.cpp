@@ -35,8 +35,10 @@ constexpr Word kFileWords[] = {{"read", Verb::FileRead},
                                {"load", Verb::FileLoad},
                                {"rw", Verb::FileRead | Verb::FileWrite | Verb::FileCreate | Verb::FileDelete},
                                {"*", checker::kFileVerbs}};
-constexpr Word kNetWords[] = {
-    {"connect", Verb::NetConnect}, {"bind", Verb::NetBind}, {"*", Verb::NetConnect | Verb::NetBind}};
+constexpr Word kNetWords[] = {{"connect", Verb::NetConnect},
+                              {"bind", Verb::NetBind},
+                              {"resolve", {}},  // not in this version
+                              {"*", Verb::NetConnect | Verb::NetBind}};
 constexpr Word kExecWords[] = {{"run", Verb::ExecRun}};
 constexpr Word kEnvWords[] = {{"read", Verb::EnvRead}};
 constexpr Word kIpcWords[] = {{"unix", Verb::UnixSocket}};
@@ -131,11 +133,14 @@ std::expected<Grant, GrammarError> parse_grant(std::string_view text) {
                      : "did you mean \"" + near + "\"?");
   }
   if (found->kind == GrantClass::Later)
-    return Grant{.kind = GrantClass::Later, .verbs = {}, .scope = std::string(text.substr(first + 1))};
+    return Grant{.kind = GrantClass::Later,
+                 .verbs = {},
+                 .scope = std::string(text.substr(first + 1)),
+                 .not_enforced = std::string(text)};
   const std::size_t second = text.find(':', first + 1);
   std::string_view verbs =
       text.substr(first + 1, second == std::string_view::npos ? second : second - first - 1);
-  Grant grant{.kind = found->kind, .verbs = {}, .scope = {}};
+  Grant grant{.kind = found->kind, .verbs = {}, .scope = {}, .not_enforced = {}};
   while (true) {
     const std::size_t bar = verbs.find('|');
     const std::string_view verb = verbs.substr(0, bar);
@@ -156,6 +161,7 @@ std::expected<Grant, GrammarError> parse_grant(std::string_view text) {
           near.empty() ? std::string(class_name) + " knows: " + list : "did you mean \"" + near + "\"?");
     }
     grant.verbs |= word->verbs;
+    if (word->verbs.empty()) grant.not_enforced = word->name;
     if (bar == std::string_view::npos) break;
     verbs.remove_prefix(bar + 1);
   }
@@ -167,8 +173,10 @@ std::expected<Grant, GrammarError> parse_grant(std::string_view text) {
                                                       : "/srv/data/**"));
   }
   grant.scope = std::string(text.substr(second + 1));
+  if (grant.verbs.empty()) grant.kind = GrantClass::Later;
   if (grant.kind == GrantClass::Exec && is_argument_rule(grant.scope)) {
-    return error("SBX-V114", "rules over the arguments of a program are not supported: " + std::string(text),
+    return error("SBX-V114",
+                 "patterns of a program's arguments are not in this version: " + std::string(text),
                  "grant the program itself, or a wrapper script that takes no arguments; alternatives are "
                  "written {a,b}");
   }

@@ -17,7 +17,8 @@ enum class GrantClass : std::uint8_t { File, Net, Exec, Env, Unix, Signal, Later
 struct Grant {
   GrantClass kind = GrantClass::File;
   checker::VerbSet verbs;
-  std::string scope;  // as written, behind "class:verbs:"
+  std::string scope;         // as written, behind "class:verbs:"
+  std::string not_enforced;  // what is read and grants nothing in this version: "rpc:call:x", "resolve"
 };
 
 struct GrammarError {

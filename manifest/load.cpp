@@ -76,6 +76,7 @@ class Reader {
     read_limits(root);
     read_timeouts(root);
     if (const Node* registers = root.find("registers")) read_registers(*registers);
+    if (problems_ == 0) warn_of_limits(root);
     return manifest_;
   }
 
@@ -90,6 +91,12 @@ class Reader {
     }
     diagnostics_.all.push_back(
         {Severity::Error, code, message, manifest_.file, node.line, node.column, pointer, hint});
+  }
+
+  void warn(const Node& node, const std::string& pointer, const char* code, const std::string& message,
+            const std::string& hint) {
+    diagnostics_.all.push_back(
+        {Severity::Warning, code, message, manifest_.file, node.line, node.column, pointer, hint});
   }
 
   // RFC 6901: "~" and "/" of a key are written "~0" and "~1".
@@ -249,11 +256,10 @@ class Reader {
       problem(node, pointer, grant.error().code.c_str(), grant.error().message, grant.error().hint);
       return;
     }
-    if (grant->kind == GrantClass::Later) {
-      diagnostics_.all.push_back(
-          {Severity::Warning, "SBX-V190", "\"" + text + "\" is not enforced by this version", manifest_.file,
-           node.line, node.column, pointer, "file, net, exec, env, ipc and signal are"});
-      return;
+    if (!grant->not_enforced.empty()) {
+      warn(node, pointer, "SBX-V190",
+           "\"" + grant->not_enforced + "\" is not enforced by this version: it grants nothing",
+           "file, net, exec, env, ipc and signal are");
     }
     if (const auto scope = read_scope(*grant, stand_in_variables()); !scope) {
       problem(node, pointer, scope.error().code.c_str(), scope.error().message, scope.error().hint);
@@ -425,6 +431,21 @@ class Reader {
         problem(*on, "/limits/on_memory", "SBX-V116", "\"" + on->text + "\" cannot be read here",
                 "warn or terminate");
       limits.terminate_on_memory = on->text != "warn";
+    }
+  }
+
+  // Said once. Who sets one counts on it.
+  void warn_of_limits(const Node& root) {
+    for (const char* key : {"limits", "timeouts"}) {
+      const Node* node = root.find(key);
+      if (node == nullptr || std::ranges::none_of(node->members, [](const auto& member) {
+            return !member.first.starts_with("x-") && member.second.kind != Node::Kind::Null;
+          }))
+        continue;
+      warn(*node, std::string("/") + key, "SBX-V193",
+           "\"limits\" and \"timeouts\" are read, and not enforced by this version",
+           "hold the plugin to them from outside: ulimit, timeout, systemd-run");
+      return;
     }
   }
 

@@ -228,6 +228,20 @@ class Cli(sbx.BoxTest):
         self.assertFalse((self.dir / "state").exists())
         self.assertEqual(len(list(home.glob(".local/state/secbox/audit/*/*/events.ndjson"))), 1)
 
+    def test_what_is_not_enforced_is_said_once(self):
+        limits = {"limits": {"memory": "500MB", "pids": 64}, "timeouts": {"run": "300s"}}
+        for members, said in ((limits, 1), ({"limits": None}, 0), ({"limits": {"memory": None}}, 0), ({}, 0)):
+            with self.subTest(members=members):
+                done = self.run_box([], ["/bin/echo", "ran"], members=members)
+                self.assertEqual((done.returncode, done.stdout), (0, b"ran\n"), done.stderr)
+                self.assertEqual(done.stderr.count(b"SBX-V193"), said, done.stderr)
+                self.assertEqual(self.run_box([], ["/bin/true"], ["-q"], members=members).stderr, b"")
+                self.assertEqual(self.secbox("validate", self.manifest([], **members)).stderr.count(b"SBX-V193"), said)
+        done = self.secbox("validate", self.manifest(["net:resolve:a.example", "exec:run:/usr/bin/git[status|diff **]"]))
+        self.assertEqual(done.returncode, 122)
+        self.assertIn(b'SBX-V190: "resolve" is not enforced by this version', done.stderr)
+        self.assertIn(b"arguments are not in this version", done.stderr)
+
     def test_dry_run_starts_nothing(self):
         done = self.run_file(self.manifest(["file:read:/srv/x"]), "/bin/echo", "ran", options=["--dry-run"])
         self.assertEqual(done.returncode, 0)

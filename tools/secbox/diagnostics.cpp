@@ -24,7 +24,12 @@ std::string printable_text(std::string_view text) {
 }
 
 void print_diagnostics(const Diagnostics& diagnostics) {
+  print_diagnostics(diagnostics, [](const Diagnostic&) { return true; });
+}
+
+void print_diagnostics(const Diagnostics& diagnostics, bool (*wanted)(const Diagnostic&)) {
   for (const Diagnostic& d : diagnostics.all) {
+    if (!wanted(d)) continue;
     std::string line = printable_text(d.file);
     if (d.line > 0) line += ":" + std::to_string(d.line);
     if (d.line > 0 && d.column > 0) line += ":" + std::to_string(d.column);

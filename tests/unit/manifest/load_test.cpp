@@ -26,7 +26,8 @@ TEST(Load, ReadsEveryKey) {
     "x-anything": {"goes": [1]}})",
                                            Format::Json, "m.json");
   ASSERT_TRUE(loaded.manifest) << loaded.diagnostics.all.front().message;
-  EXPECT_TRUE(loaded.diagnostics.all.empty());
+  ASSERT_EQ(loaded.diagnostics.all.size(), 1U);
+  EXPECT_EQ(loaded.diagnostics.all.front().code, "SBX-V193");
   const Manifest& m = *loaded.manifest;
   EXPECT_EQ(m.id, "com.acme.embedder");
   EXPECT_EQ(m.name, "embedder");
@@ -221,6 +222,31 @@ TEST(Load, WordsThatAreNotEnforcedAreKeptWithAWarning) {
     EXPECT_EQ(loaded.diagnostics.all.front().code, "SBX-V190");
     EXPECT_EQ(loaded.diagnostics.all.front().severity, Severity::Warning);
   }
+}
+
+TEST(Load, LimitsAreReadWithOneWarning) {
+  const auto warnings = [](const char* more) {
+    const Loaded loaded =
+        load_manifest_text(std::string("{\"id\":\"x\"") + more + "}", Format::Json, "m.json");
+    EXPECT_TRUE(loaded.manifest) << more;
+    std::string found;
+    for (const Diagnostic& d : loaded.diagnostics.all) found += d.code + "@" + d.pointer + " ";
+    return found;
+  };
+  EXPECT_EQ(warnings(R"(,"limits":{"memory":"500MB"})"), "SBX-V193@/limits ");
+  EXPECT_EQ(warnings(R"(,"limits":{"pids":null,"cpu":"80%"},"timeouts":{"run":"1s"})"), "SBX-V193@/limits ");
+  EXPECT_EQ(warnings(R"(,"timeouts":{"run":"1s"})"), "SBX-V193@/timeouts ");
+  for (const char* none : {"", R"(,"limits":null)", R"(,"limits":{})", R"(,"limits":{"memory":null,"x-a":1})",
+                           R"(,"timeouts":{"run":null})"})
+    EXPECT_EQ(warnings(none), "");
+}
+
+TEST(Load, ResolvingIsAWordThatGrantsNothingYet) {
+  const Compiled c = compile_text(required(R"("net:resolve:a.example","net:connect|resolve:10.0.0.1")"));
+  ASSERT_TRUE(c.ruleset);
+  EXPECT_EQ(c.codes(), "SBX-V190 SBX-V190");
+  ASSERT_EQ(c.rules.size(), 1U);
+  EXPECT_TRUE(c.connects(endpoint("10.0.0.1", 1)));
 }
 
 // One manifest in three spellings is one ruleset.

@@ -118,6 +118,7 @@ INSTANTIATE_TEST_SUITE_P(
             R"({"id":"x","permissions":{"required":["net:connect|bind:*","net:connect:udp/*","exec:run:/**","env:read:*","ipc:unix:*","signal:send:*"]}})",
             true},
         Example{R"({"id":"x","permissions":{"required":["rpc:call:x","reg:tool:a","sys:x"]}})", true},
+        Example{R"({"id":"x","permissions":{"required":["net:resolve:a","net:connect|resolve:a"]}})", true},
         Example{R"({"id":"x","permissions":{"required":["file:raed:/x"]}})", false},
         Example{R"({"id":"x","permissions":{"required":["file:read"]}})", false},
         Example{R"({"id":"x","permissions":{"required":["file:read:"]}})", false},
