@@ -282,6 +282,27 @@ class Compiler {
     return changes_everything_ && !granted_everywhere_.contains(rule.verbs - VerbSet(Verb::ExecRun));
   }
 
+  // A link of the plugin's own directories that leads out of them is its author's choice, not the operator's:
+  // "${PLUGIN_DIR}/data" says nothing of /etc. Null where there is none on the way.
+  const std::string* link_out_of_plugin(const ResolvedPrefix& resolved) {
+    for (const std::string* place :
+         {&options_.variables.plugin_dir, &options_.variables.plugin_data, &options_.variables.tmp}) {
+      if (place->empty()) continue;
+      const std::string root = resolver_.resolve(*place).path;
+      if (is_inside(resolved.path, root)) continue;
+      const auto link = std::ranges::find_if(
+          resolved.hops, [&](const std::string& hop) { return hop != root && is_inside(hop, root); });
+      if (link != resolved.hops.end()) return &*link;
+    }
+    return nullptr;
+  }
+
+  void warn_of_link(std::size_t at, const char* code, std::string message, std::string hint) {
+    const checker::Source& source = rules_[at].source;
+    diagnostics_.all.push_back({Severity::Warning, code, std::move(message), source.file, source.line,
+                                columns_[at], source.pointer, std::move(hint)});
+  }
+
   void add_aliases(std::size_t at) {
     Rule& rule = rules_[at];
     if (!rule.verbs.intersects(checker::kFileVerbs | Verb::ExecRun | Verb::UnixSocket)) return;
@@ -302,11 +323,20 @@ class Compiler {
           resolved.hops, [&](const std::string& hop) { return widens && is_untrusted(rule, hop); });
       if (untrusted != resolved.hops.end()) {
         if (rule.layer == Layer::Preset) continue;
-        diagnostics_.all.push_back({Severity::Warning, "SBX-V203",
-                                    "\"" + rule.source.text + "\" goes through the link " + *untrusted +
-                                        ", which the plugin may change: it is not followed",
-                                    rule.source.file, rule.source.line, columns_[at], rule.source.pointer,
-                                    "name the place itself: " + resolved.path});
+        warn_of_link(at, "SBX-V203",
+                     "\"" + rule.source.text + "\" goes through the link " + *untrusted +
+                         ", which the plugin may change: it is not followed",
+                     "name the place itself: " + resolved.path);
+        continue;
+      }
+      if (const std::string* link =
+              widens && rule.layer != Layer::Preset ? link_out_of_plugin(resolved) : nullptr) {
+        const std::string target = behind(resolved.path, pattern, prefix);
+        const std::size_t verbs = rule.source.text.find(':', rule.source.text.find(':') + 1);
+        warn_of_link(at, "SBX-V204",
+                     "\"" + rule.source.text + "\" goes through the link " + *link +
+                         ", which came with the plugin, to " + resolved.path + ": it is not followed",
+                     "if that is meant, grant it: " + rule.source.text.substr(0, verbs + 1) + target);
         continue;
       }
       push_unique(patterns, behind(resolved.path, pattern, prefix));

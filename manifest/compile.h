@@ -23,8 +23,8 @@ struct CompileOptions {
 //
 // Implied rules: what may be executed may not be written, created or deleted; for grants as wide as "/**"
 // that is left out. A pattern whose way goes through symbolic links also stands for the object behind them,
-// unless the link lies where the manifest lets the plugin create or change files: a plugin could widen its
-// own next run with a link.
+// unless the link lies where the manifest lets the plugin create or change files (a plugin could widen its
+// own next run with a link), or leads out of the plugin's own directories, which its author filled.
 [[nodiscard]] std::vector<checker::Rule> compile(const Manifest& manifest, const CompileOptions& options,
                                                  Diagnostics& diagnostics);
 

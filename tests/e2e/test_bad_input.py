@@ -249,6 +249,25 @@ class BadInput(sbx.BoxTest):
         done = self.secbox("run", "--plugin-dir", self.path("plugin"), "--allow-plugin", "q", "--audit", "none")
         self.assertEqual(done.returncode, 120)
 
+    def test_a_link_that_came_with_the_plugin_grants_nothing_outside(self):
+        (self.dir / "plugin").mkdir()
+        secret = self.write("secret", "Secret\n")
+        self.write("plugin/own", "Own\n")
+        os.symlink(secret, self.dir / "plugin" / "link")
+        os.symlink("own", self.dir / "plugin" / "inside")
+        manifest = self.write("plugin/secbox.json", json.dumps({"id": "x", "permissions": {
+            "required": ["file:read:${PLUGIN_DIR}/link", "file:read:${PLUGIN_DIR}/inside"]}}))
+        for uid in self.each_user():
+            for name, code, text in (("link", 1, b""), ("inside", 0, b"Own\n")):
+                command = ["/bin/cat", self.path("plugin/" + name)]
+                self.assertEqual(self.run_native(command, uid=uid).returncode, 0)
+                done = self.secbox("run", "-m", manifest, "--audit", "none", "--", *command, uid=uid)
+                self.assertEqual((done.returncode, done.stdout), (code, text), done.stderr)
+                self.assertIn(f"grant it: file:read:{secret}", done.stderr.decode())
+            done = self.secbox("run", "-m", manifest, "--audit", "none", "--allow", f"file:read:{secret}", "--",
+                               "/bin/cat", self.path("plugin/link"), uid=uid)
+            self.assertEqual((done.returncode, done.stdout), (0, b"Secret\n"), done.stderr)
+
     # ---- names that the plugin uses ----
 
     def test_a_name_that_is_no_text_is_recorded_whole(self):

@@ -403,9 +403,11 @@ int start(Options& options, std::string& session_id) {
     return kExitInvalid;
   }
 
-  // Others are for who writes the manifest; what is not held here matters to who runs it.
+  // Others are for who writes the manifest; what does not hold here matters to who runs it.
   if (!options.quiet)
-    print_diagnostics(loaded.diagnostics, [](const manifest::Diagnostic& d) { return d.code == "SBX-V193"; });
+    print_diagnostics(loaded.diagnostics, [](const manifest::Diagnostic& d) {
+      return d.code == "SBX-V193" || d.code == "SBX-V204";
+    });
 
   const std::string audit = options.audit ? *options.audit : environment_or("SECBOX_AUDIT", "");
   if (audit.empty()) {

@@ -413,6 +413,51 @@ TEST(CompileLinks, ThoseOutsideWritablePlacesAreFollowed) {
   EXPECT_TRUE(c.allowed(Verb::FileRead, "/etc/l", "/secret/a"));
 }
 
+// The author of a plugin makes the links in its directory; the operator reads "${PLUGIN_DIR}/data".
+TEST(CompileLinks, ThoseOutOfThePluginsDirectoryAreNotFollowed) {
+  for (const char* grant : {"file:read:${PLUGIN_DIR}/l", "file:read:${PLUGIN_DIR}/l/**",
+                            "file:read:/opt/plugin/l/**", "file:read:/x/l", "file:read:/opt/plugin/near/**",
+                            "file:read:${PLUGIN_DATA}/l/**", "file:read:${TMP}/l/**"}) {
+    const Compiled c = compile_text(required("\"" + std::string(grant) + "\""),
+                                    {{"/opt/plugin/l", "/secret"},
+                                     {"/opt/plugin/near", "l"},
+                                     {"/x", "/opt/plugin"},
+                                     {"/home/ana/.local/share/secbox/x/l", "../../../../../../secret"},
+                                     {"/tmp/run/l", "/secret"}});
+    ASSERT_TRUE(c.ruleset) << c.codes();
+    EXPECT_EQ(c.codes(), "SBX-V204") << grant;
+    EXPECT_FALSE(c.allowed(Verb::FileRead, "/secret")) << grant;
+    EXPECT_NE(c.diagnostics.all.front().hint.find("file:read:/secret"), std::string::npos)
+        << c.diagnostics.all.front().hint;
+  }
+}
+TEST(CompileLinks, ThoseWithinThePluginsDirectoryAndToItAreFollowed) {
+  // The directory itself is a link of the operator's, as for "current" versions.
+  const Compiled c = compile_text(
+      required(R"("file:read:${PLUGIN_DIR}/data/**","exec:run:/etc/tool","file:read:${PLUGIN_DIR}/out")"),
+      {{"/opt/plugin", "plugin-1.2"},
+       {"/opt/plugin-1.2/data", "data-1"},
+       {"/etc/tool", "/opt/plugin/run"},
+       {"/opt/plugin-1.2/out", "/secret"}});
+  ASSERT_TRUE(c.ruleset) << c.codes();
+  EXPECT_EQ(c.codes(), "SBX-V204") << "of the last one alone";
+  EXPECT_TRUE(c.allowed(Verb::FileRead, "/opt/plugin/data/a", "/opt/plugin-1.2/data-1/a"));
+  EXPECT_TRUE(c.allowed(Verb::ExecRun, "/etc/tool", "/opt/plugin-1.2/run"));
+  EXPECT_FALSE(c.allowed(Verb::FileRead, "/opt/plugin/out", "/secret"));
+}
+TEST(CompileLinks, PresetsAndDenialsFollowThoseOfAPluginsDirectory) {
+  CompileOptions options;
+  options.variables = run_variables();
+  options.variables.plugin_dir = "/etc";
+  const Compiled c = compile_text(
+      R"({"id":"x","permissions":{"required":["file:read:/secret/**"],"deny":["file:read:/etc/l/**"]}})",
+      {{"/etc/localtime", "/zone/UTC"}, {"/etc/l", "/secret/l"}}, options);
+  ASSERT_TRUE(c.ruleset) << c.codes();
+  EXPECT_EQ(c.codes(), "");
+  EXPECT_TRUE(c.allowed(Verb::FileRead, "/etc/localtime", "/zone/UTC"));
+  EXPECT_FALSE(c.allowed(Verb::FileRead, "/secret/l/a"));
+}
+
 // Else "/proc/self" would be the supervisor.
 TEST(CompileLinks, OwnProcessIsNeverResolved) {
   const Compiled c =
