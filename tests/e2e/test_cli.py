@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import re
 import subprocess
 
 import sbx
@@ -61,6 +62,40 @@ class Cli(sbx.BoxTest):
             done = self.secbox(*arguments)
             self.assertEqual(done.returncode, 122, arguments)
             self.assertNotEqual(done.stderr, b"", arguments)
+
+    def test_command_lines_that_are_refused_say_why(self):
+        manifest = self.manifest([])
+        for arguments, expected, code in (
+                (["-m", manifest, "-m", manifest], "twice", 122), (["--plugin-dir", ".", "--plugin-dir=."], "twice", 122),
+                (["-m", manifest, "--audit", "-"], "fd:2", 122), (["--allow-plugin", "x=file:read:/y"], "--allow", 122),
+                (["-m", manifest, "--audit", "journald"], "not in this version", 125)):
+            with self.subTest(arguments=arguments):
+                done = self.secbox("run", *arguments, "--", "/bin/echo", "ran")
+                self.assertEqual((done.returncode, done.stdout), (code, b""))
+                self.assertIn(expected, done.stderr.decode())
+        done = self.secbox("run", "-m", manifest, "--", "/bin/echo", "ran",
+                           env={"PATH": "/usr/bin:/bin", "SECBOX_AUDIT": "journald"})
+        self.assertEqual((done.returncode, done.stdout), (125, b""))
+        self.assertIn("not in this version", done.stderr.decode())
+
+    def test_help_on_verbs_and_codes(self):
+        for verb in ("run", "validate", "schema", "preset", "doctor"):
+            done = self.secbox("help", verb)
+            self.assertEqual((done.returncode, done.stdout, done.stderr),
+                             (0, self.secbox(verb, "--help").stdout, b""), verb)
+            self.assertTrue(done.stdout.startswith(f"usage: secbox {verb}".encode()))
+        codes = set()
+        for folder in ("manifest", "tools/secbox", "supervisor/audit"):
+            for path in (sbx.REPO / folder).glob("*.cpp"):
+                codes |= set(re.findall(r"SBX-[VD]\d+", path.read_text()))
+        self.assertGreater(len(codes), 40)
+        for code in sorted(codes):
+            done = self.secbox("help", code)
+            self.assertEqual((done.returncode, done.stderr), (0, b""), code)
+            self.assertTrue(done.stdout.startswith(code.encode() + b"\n"))
+        for word in ("SBX-V999", "nonsense"):
+            self.assertEqual(self.secbox("help", word).returncode, 122)
+        self.assertEqual(self.secbox("help").stdout, self.secbox("--help").stdout)
 
     def test_missing_and_not_executable(self):
         manifest = self.manifest([])

@@ -33,7 +33,10 @@ void print_usage(std::FILE* stream) {
     std::fprintf(stream, "  %-10.*s %.*s\n", static_cast<int>(verb.name.size()), verb.name.data(),
                  static_cast<int>(verb.summary.size()), verb.summary.data());
   }
-  std::fputs("\nsecbox <verb> --help says more; secbox --version prints the version.\n", stream);
+  std::fputs(
+      "\nsecbox <verb> --help says more, secbox help SBX-D101 what a code means; secbox --version prints the "
+      "version.\n",
+      stream);
 }
 
 // A standard stream that the host closed must be closed in the plugin too, and nothing of ours may take its
@@ -63,14 +66,19 @@ int main(int argc, char** argv) {
     std::puts("secbox " SECBOX_VERSION);
     return 0;
   }
-  if (first == "--help" || first == "-h" || first == "help") {
+  const bool help = first == "--help" || first == "-h" || first == "help";
+  if (help && all.size() == 1) {
     print_usage(stdout);
     return 0;
   }
+  const std::string& name = help ? all[1] : first;
   for (const Verb& verb : kVerbs) {
-    if (verb.name == first) return verb.run(Args(all.begin() + 1, all.end()));
+    if (verb.name == name) return verb.run(help ? Args{"--help"} : Args(all.begin() + 1, all.end()));
   }
-  std::fprintf(stderr, "secbox: there is no verb '%s'\n\n", secbox::cli::printable_text(first).c_str());
+  if (help) {
+    if (const auto code = secbox::cli::help_on_code(name)) return *code;
+  }
+  std::fprintf(stderr, "secbox: there is no verb '%s'\n\n", secbox::cli::printable_text(name).c_str());
   print_usage(stderr);
   return secbox::cli::kExitInvalid;
 }

@@ -112,10 +112,16 @@ int parse(const Args& args, Options& out) {
       } else if (arg == "--dry-run") {
         out.dry_run = true;
       } else if (takes("--manifest", "-m")) {
+        if (!out.manifest.empty()) return usage_error("one manifest a run: --manifest stands here twice");
         out.manifest = value;
       } else if (takes("--plugin-dir")) {
+        if (!out.plugin_dir.empty()) return usage_error("one plugin a run: --plugin-dir stands here twice");
         out.plugin_dir = value;
       } else if (takes("--allow-plugin")) {
+        if (value.find('=') != std::string::npos)
+          return usage_error(
+              "--allow-plugin takes NAME or NAME@VERSION, and no grants in this version: add them with "
+              "--allow");
         out.allow_plugin.push_back(value);
       } else if (takes("--allow")) {
         out.allow.push_back(value);
@@ -410,6 +416,15 @@ int start(Options& options, std::string& session_id) {
     });
 
   const std::string audit = options.audit ? *options.audit : environment_or("SECBOX_AUDIT", "");
+  if (audit == "-")
+    return usage_error("the audit log goes to a file; a descriptor is named fd:N (standard error: fd:2)");
+  if (audit == "journald") {
+    std::fputs(
+        "secbox: writing the audit log to journald is not in this version. The program was not started.\n"
+        "hint: name a file, fd:N or none\n",
+        stderr);
+    return kExitFailed;
+  }
   if (audit.empty()) {
     const std::string state = state_directory();
     if (state.empty()) {

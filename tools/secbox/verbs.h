@@ -1,7 +1,9 @@
 // The verbs of the command line: one function a verb, one file a verb.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace secbox::cli {
@@ -21,5 +23,7 @@ int verb_validate(const Args& args);
 int verb_schema(const Args& args);
 int verb_preset(const Args& args);
 int verb_doctor(const Args& args);
+// `secbox help SBX-D101`. The exit code; nullopt where `name` does not look like a code.
+[[nodiscard]] std::optional<int> help_on_code(std::string_view name);
 
 }  // namespace secbox::cli

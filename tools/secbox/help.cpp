@@ -1,0 +1,103 @@
+// secbox help: the help of a verb, or what a code means.
+#include <algorithm>
+#include <cstdio>
+#include <iterator>
+#include <string_view>
+
+#include "tools/secbox/diagnostics.h"
+#include "tools/secbox/verbs.h"
+
+namespace secbox::cli {
+
+namespace {
+
+struct Code {
+  std::string_view name, text;
+};
+constexpr Code kCodes[] = {
+    {"SBX-D101",
+     "No grant matches. Both the path as written and the object behind it must be granted.\n"
+     "The fix: line names what is missing; put it into permissions.required, or try it with --allow."},
+    {"SBX-D102",
+     "A rule denies it, and a deny wins over every grant, whatever layer it comes from.\n"
+     "The why: line names the rule; it has to change (\"except\" takes something out of it)."},
+    {"SBX-D103",
+     "Protected state: secbox's own programs, configuration, state, the manifest and the log.\n"
+     "No grant reaches it. Let the plugin keep its files elsewhere, below ${PLUGIN_DATA} for one."},
+    {"SBX-D104",
+     "Only a permission under \"optional\" covers it, and nobody was asked.\n"
+     "Move it to permissions.required, or grant it with --allow for this run."},
+    {"SBX-D105",
+     "The system call is refused to every plugin: it would lead around what is decided.\n"
+     "docs/syscall-coverage.md lists them, and the errno that the plugin gets."},
+    {"SBX-V100", "The manifest cannot be read, is a directory, or is larger than 16 MiB."},
+    {"SBX-V101", "A syntax error of JSON, YAML or TOML, or a key that stands twice."},
+    {"SBX-V102", "The file is empty."},
+    {"SBX-V103", "The file is not UTF-8."},
+    {"SBX-V104", "A manifest is one object; or there are too many problems to list."},
+    {"SBX-V105", "A value of the wrong type."},
+    {"SBX-V106", "An unknown key. Keys that begin with x- are ignored."},
+    {"SBX-V107", "Something is missing or empty: the plugin's name, the program, the \"use\" of an entry."},
+    {"SBX-V108", "There is no such preset: secbox preset list."},
+    {"SBX-V109", "Another schema than urn:secbox:schema:manifest:1."},
+    {"SBX-V110", "Control characters, or such as hide or reorder text, or text that is too long."},
+    {"SBX-V111", "A permission is class:verb:scope; there is no such class."},
+    {"SBX-V112", "The class has no such verb."},
+    {"SBX-V113", "The scope of a permission is missing."},
+    {"SBX-V114", "Patterns of a program's arguments are not in this version."},
+    {"SBX-V115", "A scope that can never match: the name of a variable, or the number of a process."},
+    {"SBX-V116", "A limit or time-out that cannot be read."},
+    {"SBX-V117", "An exception that takes nothing out of its permission."},
+    {"SBX-V118", "A scope of more than 4096 bytes: no path is as long."},
+    {"SBX-V119", "There is no such protocol."},
+    {"SBX-V120", "\"${\" without \"}\"."},
+    {"SBX-V121", "There is no such variable."},
+    {"SBX-V122", "A ${HOST:...} that has a value only where a host gives one."},
+    {"SBX-V123",
+     "A variable without a value. ${HOME} and ${PLUGIN_DATA} need a HOME that is an absolute directory of\n"
+     "somebody's own: with \"/\" for it a grant would be one for everything."},
+    {"SBX-V124", "Braces that do not pair."},
+    {"SBX-V125", "More than 256 alternatives in one permission."},
+    {"SBX-V126", "A path that is not absolute."},
+    {"SBX-V127", "\"..\" in a pattern: it would be a lie where a link is on the way."},
+    {"SBX-V128", "\"**\" is a component of its own."},
+    {"SBX-V129", "A '[' that is not closed. A literal one is written [[]."},
+    {"SBX-V130", "An IPv6 address stands in brackets: [::1]:443."},
+    {"SBX-V131", "No address."},
+    {"SBX-V132", "No length of a prefix."},
+    {"SBX-V133", "A network with bits behind its prefix."},
+    {"SBX-V134", "No port, or no range of ports."},
+    {"SBX-V135", "No such group of addresses: @loopback, @private, @metadata."},
+    {"SBX-V136", "No host name; or a whole top-level domain (*.com)."},
+    {"SBX-V190", "A warning: this is read, and grants nothing in this version."},
+    {"SBX-V191", "A warning: names below a domain cannot be known in this version."},
+    {"SBX-V192", "A warning: wildcards over variables never cover names of secrets; name them in full."},
+    {"SBX-V193", "A warning: limits and time-outs are read, and not enforced in this version."},
+    {"SBX-V201",
+     "What may be both written and executed (or loaded) is code of the plugin's own choosing.\n"
+     "Take one of the two away, or use \"except\"."},
+    {"SBX-V202", "A warning: grants so wide that what is written can be executed. For observing."},
+    {"SBX-V203", "A warning: a link that the plugin may exchange is not followed. Name the place itself."},
+    {"SBX-V204",
+     "A warning: a link that came with the plugin leads out of its directory and is not followed.\n"
+     "If that is meant, grant the place itself."},
+    {"SBX-V205", "So many patterns meet that overlaps cannot be looked for. Grant directories as a whole."},
+};
+
+}  // namespace
+
+std::optional<int> help_on_code(std::string_view name) {
+  const auto* code = std::ranges::find(kCodes, name, &Code::name);
+  if (code == std::end(kCodes)) {
+    if (!name.starts_with("SBX-")) return std::nullopt;
+    std::fprintf(stderr,
+                 "secbox help: there is no code '%s'\nhint: SBX-D... are denials, SBX-V... manifests\n",
+                 printable_text(name).c_str());
+    return kExitInvalid;
+  }
+  std::printf("%.*s\n%.*s\n", static_cast<int>(name.size()), name.data(), static_cast<int>(code->text.size()),
+              code->text.data());
+  return 0;
+}
+
+}  // namespace secbox::cli
