@@ -257,7 +257,37 @@ class JsonReader : public nlohmann::json_sax<nlohmann::json> {
   std::size_t nodes_ = 0;
 };
 
-Node parse_json(std::string_view text) {
+// With a blank for each comma behind the last member or item, which JSONC allows and nlohmann's parser does
+// not.
+std::string without_trailing_commas(std::string_view text) {
+  std::string out(text);
+  std::size_t comma = std::string::npos;  // where only blanks and comments stand behind it
+  bool behind_value = false;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    const std::string_view rest = text.substr(at);
+    if (rest.starts_with("//") || rest.starts_with("/*")) {
+      const bool line = rest[1] == '/';
+      const std::size_t end = rest.find(line ? "\n" : "*/", 2);
+      if (end == std::string_view::npos) break;
+      at += line ? end : end + 1;
+    } else if (c == ',') {
+      comma = behind_value ? at : std::string::npos;
+      behind_value = false;
+    } else if (std::strchr(" \t\r\n", c) == nullptr) {
+      if ((c == '}' || c == ']') && comma != std::string::npos) out[comma] = ' ';
+      comma = std::string::npos;
+      behind_value = c != '[' && c != '{' && c != ':';
+      if (c == '"') {
+        while (++at < text.size() && text[at] != '"') at += text[at] == '\\' ? 1 : 0;
+      }
+    }
+  }
+  return out;
+}
+
+Node parse_json(std::string_view original) {
+  const std::string text = without_trailing_commas(original);
   JsonReader reader(text);
   if (!nlohmann::json::sax_parse(text.begin(), text.end(), &reader, nlohmann::json::input_format_t::json,
                                  /*strict=*/true, /*ignore_comments=*/true)) {
@@ -481,11 +511,23 @@ std::size_t find_invalid_utf8(std::string_view text) {
 
 }  // namespace
 
+namespace {
+constexpr std::pair<std::string_view, Format> kEndings[] = {{".json", Format::Json},
+                                                            {".jsonc", Format::Json},
+                                                            {".yaml", Format::Yaml},
+                                                            {".yml", Format::Yaml},
+                                                            {".toml", Format::Toml}};
+constexpr const char* kByEnding = "the format is told by the ending: .json, .jsonc, .yaml, .yml or .toml";
+
+bool has_known_ending(std::string_view path) {
+  return std::ranges::any_of(kEndings, [&](const auto& known) { return path.ends_with(known.first); });
+}
+}  // namespace
+
 Format format_of(std::string_view path, std::string_view text) {
-  const auto ends = [&](std::string_view ending) { return path.ends_with(ending); };
-  if (ends(".json") || ends(".jsonc")) return Format::Json;
-  if (ends(".yaml") || ends(".yml")) return Format::Yaml;
-  if (ends(".toml")) return Format::Toml;
+  for (const auto& [ending, format] : kEndings) {
+    if (path.ends_with(ending)) return format;
+  }
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   if (first != std::string_view::npos && (text[first] == '{' || text[first] == '/')) return Format::Json;
   return Format::Yaml;
@@ -548,7 +590,16 @@ std::optional<Node> read_document(const std::string& path, std::string& text, Di
     if (text.size() > kMaxFileSize)
       return problem("is larger than 16 MiB", "a manifest of that size is a mistake");
   }
-  return parse_document(format_of(path, text), text, path, diagnostics);
+  const std::size_t before = diagnostics.all.size();
+  auto root = parse_document(format_of(path, text), text, path, diagnostics);
+  if (!has_known_ending(path) && (!root || root->kind != Node::Kind::Object)) {
+    // "id = ..." read as YAML is a text, and all that can be said of it misleads.
+    const std::string_view how = format_of(path, text) == Format::Json ? "JSON" : "YAML";
+    if (diagnostics.all.size() == before)
+      return problem("holds no manifest, read as " + std::string(how), kByEnding);
+    diagnostics.all.back().hint = "read as " + std::string(how) + ": " + kByEnding;
+  }
+  return root;
 }
 
 }  // namespace secbox::manifest

@@ -55,6 +55,18 @@ class BadInput(sbx.BoxTest):
                 self.assertEqual(code, 122)
                 self.assertEqual((said["errors"][0]["code"], said["errors"][0]["line"]), ("SBX-V101", 3), said)
 
+    def test_the_ending_tells_the_format(self):
+        toml = 'id = "x"\n[permissions]\nrequired = ["file:read:/srv/x"]\n'
+        self.assertEqual(self.validate("m.toml", toml)[0], 0)
+        for name, text in (("manifest", toml), ("m.conf", 'id = "x"\n'), ("m", '{"id": "x"'), ("m", "just text")):
+            with self.subTest(name=name, text=text):
+                code, said = self.validate(name, text)
+                self.assertEqual((code, len(said["errors"])), (122, 1), said)
+                self.assertIn(".toml", said["errors"][0]["hint"])
+        for name, text in (("manifest", "id: x\n"), ("manifest", '{"id": "x"}'), ("m.jsonc", '// c\n{"id": "x",}'),
+                           ("m.json", '{"id": "x", /* c */ "permissions": {"required": [],},}')):
+            self.assertEqual(self.validate(name, text)[0], 0, text)
+
     def test_text_that_would_end_up_elsewhere_is_refused(self):
         second_document = "id: x\n---\nid: y\npermissions: {deny: ['file:read:/x']}\n"
         self.assertEqual(self.validate("m.yaml", second_document)[0], 122)

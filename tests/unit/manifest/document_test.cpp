@@ -200,5 +200,21 @@ TEST_F(Files, ThatCannotBeReadSayWhy) {
   EXPECT_EQ(only_problem(write("big.json", std::string(kMaxFileSize + 1, ' '))).code, "SBX-V100");
 }
 
+TEST(JsonCommas, BehindTheLastAreAllowedAndOthersNot) {
+  for (const char* text :
+       {R"({"a":[1,2,],"b":{"c":1,},})", "{\"a\":[1,/* , */ // ]\n ] , }", R"({"a":",]","b":"\\",})"}) {
+    Diagnostics diagnostics;
+    EXPECT_TRUE(parse_document(Format::Json, text, "m", diagnostics)) << text;
+  }
+  for (const char* text : {"{,}", "[,]", "[1,,]", "[,1]", "{\"a\":,}", "[1],", ",", "{\"a\",}", "[\",]"}) {
+    Diagnostics diagnostics;
+    EXPECT_FALSE(parse_document(Format::Json, text, "m", diagnostics)) << text;
+  }
+  Diagnostics diagnostics;
+  const auto root = parse_document(Format::Json, "{\"a\": [\n1,\n],\n\"b\": 2,\n}", "m", diagnostics);
+  ASSERT_TRUE(root);
+  EXPECT_EQ(root->find("b")->line, 4);
+}
+
 }  // namespace
 }  // namespace secbox::manifest
