@@ -261,6 +261,9 @@ class Cli(sbx.BoxTest):
             "PATH": "/usr/bin:/bin", "HOME": str(home), "XDG_STATE_HOME": "state", "XDG_CONFIG_HOME": "config"})
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertFalse((self.dir / "state").exists())
+        done = self.run_box([], ["/bin/sh", "-c", "echo $TMPDIR"], cwd=home, env={
+            "PATH": "/usr/bin:/bin", "HOME": str(home), "XDG_RUNTIME_DIR": ".", "TMPDIR": "."})
+        self.assertTrue(done.stdout.startswith(b"/tmp/secbox-"), done.stdout)
         self.assertEqual(len(list(home.glob(".local/state/secbox/audit/*/*/events.ndjson"))), 1)
 
     def test_what_is_not_enforced_is_said_once(self):

@@ -257,7 +257,7 @@ std::string find_manifest(const std::string& dir) {
 std::string make_tmp_dir() {
   for (const std::string& base :
        {environment_or("XDG_RUNTIME_DIR", ""), environment_or("TMPDIR", ""), std::string("/tmp")}) {
-    if (base.empty()) continue;
+    if (!base.starts_with('/')) continue;
     std::string name = base + "/secbox-XXXXXX";
     if (::mkdtemp(name.data()) != nullptr) return canonical_path(name);
   }
