@@ -297,3 +297,6 @@ Action handle_listen(Call& call) {
 }
 
 }  // namespace secbox::broker
+  // Who connects to a Unix socket is told the user that listened.
+  const auto identity = call.assume_identity();
+  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");

@@ -101,10 +101,11 @@ std::string_view word(std::string_view text, int index) {
 
 // Version 3 has two words a set; pid 0 = the calling thread.
 __user_cap_header_struct kCapHeader{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-// What decides about files and ports; all lie in the first word.
+// What decides about files, ports and signals; all lie in the first word.
 constexpr __u32 kFileCaps = (1U << CAP_CHOWN) | (1U << CAP_DAC_OVERRIDE) | (1U << CAP_DAC_READ_SEARCH) |
-                            (1U << CAP_FOWNER) | (1U << CAP_FSETID) | (1U << CAP_NET_BIND_SERVICE) |
-                            (1U << CAP_LINUX_IMMUTABLE) | (1U << CAP_SYS_ADMIN);
+                            (1U << CAP_FOWNER) | (1U << CAP_FSETID) | (1U << CAP_KILL) |
+                            (1U << CAP_NET_BIND_SERVICE) | (1U << CAP_LINUX_IMMUTABLE) |
+                            (1U << CAP_SYS_ADMIN);
 
 Result<UniqueFd> open_at(int dir, const char* name, int flags, const char* what) {
   const int fd = ::openat(dir, name, flags | O_CLOEXEC);
@@ -175,6 +176,8 @@ int Procfs::read_facts(ThreadId tid, ThreadFacts& out) const {
   out.threads = number<int>(field(text, "Threads:"));
   const std::string_view uids = field(text, "Uid:");
   const std::string_view gids = field(text, "Gid:");
+  out.uid = number<uid_t>(word(uids, 0));
+  out.gid = number<gid_t>(word(gids, 0));
   out.euid = number<uid_t>(word(uids, 1));
   out.fsuid = number<uid_t>(word(uids, 3));
   out.egid = number<gid_t>(word(gids, 1));
@@ -267,7 +270,9 @@ Result<UniqueFd> duplicate_descriptor(const Procfs& proc, ThreadId tid, TargetFd
 
 Result<AssumedIdentity> AssumedIdentity::assume(const ThreadFacts& facts) {
   AssumedIdentity identity;
+  identity.uid_ = ::getuid();
   identity.euid_ = ::geteuid();
+  identity.gid_ = ::getgid();
   identity.egid_ = ::getegid();
   std::vector<gid_t> own(static_cast<std::size_t>(std::max(0, ::getgroups(0, nullptr))));
   if (!own.empty() && ::getgroups(static_cast<int>(own.size()), own.data()) < 0)
@@ -277,14 +282,15 @@ Result<AssumedIdentity> AssumedIdentity::assume(const ThreadFacts& facts) {
   auto wanted = identity.caps_;
   wanted[0].effective &= static_cast<__u32>(facts.effective_caps) | ~kFileCaps;
   const bool fewer_caps = wanted[0].effective != identity.caps_[0].effective;
-  if (facts.fsuid == identity.euid_ && facts.fsgid == identity.egid_ && facts.groups == own && !fewer_caps) {
+  if (facts.uid == identity.uid_ && facts.fsuid == identity.euid_ && facts.gid == identity.gid_ &&
+      facts.fsgid == identity.egid_ && facts.groups == own && !fewer_caps) {
     return identity;
   }
   identity.groups_ = std::move(own);
   identity.active_ = true;  // from here on the destructor restores
   if (::syscall(SYS_setgroups, facts.groups.size(), facts.groups.data()) != 0 ||
-      ::syscall(SYS_setresgid, -1, facts.fsgid, -1) != 0 ||
-      ::syscall(SYS_setresuid, -1, facts.fsuid, -1) != 0) {
+      ::syscall(SYS_setresgid, facts.gid, facts.fsgid, -1) != 0 ||
+      ::syscall(SYS_setresuid, facts.uid, facts.fsuid, -1) != 0) {
     return errno_failure("take the plugin's user and groups");
   }
   if (facts.fsuid == 0 && fewer_caps && ::syscall(SYS_capset, &kCapHeader, wanted.data()) != 0) {
@@ -295,7 +301,9 @@ Result<AssumedIdentity> AssumedIdentity::assume(const ThreadFacts& facts) {
 
 AssumedIdentity::AssumedIdentity(AssumedIdentity&& other) noexcept
     : active_(std::exchange(other.active_, false)),
+      uid_(other.uid_),
       euid_(other.euid_),
+      gid_(other.gid_),
       egid_(other.egid_),
       caps_(other.caps_),
       groups_(std::move(other.groups_)) {}
@@ -303,7 +311,7 @@ AssumedIdentity::AssumedIdentity(AssumedIdentity&& other) noexcept
 AssumedIdentity::~AssumedIdentity() {
   if (!active_) return;
   // A thread that cannot get its own identity back must not serve another call as somebody else.
-  if (::syscall(SYS_setresuid, -1, euid_, -1) != 0 || ::syscall(SYS_setresgid, -1, egid_, -1) != 0 ||
+  if (::syscall(SYS_setresuid, uid_, euid_, -1) != 0 || ::syscall(SYS_setresgid, gid_, egid_, -1) != 0 ||
       ::syscall(SYS_setgroups, groups_.size(), groups_.data()) != 0 ||
       ::syscall(SYS_capset, &kCapHeader, caps_.data()) != 0) {
     ::_exit(125);

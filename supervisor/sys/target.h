@@ -20,8 +20,8 @@ namespace secbox::sys {
 struct ThreadFacts {
   pid_t tgid = 0;
   pid_t ppid = 0;
-  uid_t euid = 0, fsuid = 0;
-  gid_t egid = 0, fsgid = 0;
+  uid_t uid = 0, euid = 0, fsuid = 0;
+  gid_t gid = 0, egid = 0, fsgid = 0;
   std::vector<gid_t> groups;
   mode_t umask = 022;
   int threads = 1;
@@ -84,8 +84,10 @@ class Procfs {
 // Sends through a pidfd: never hits a process that took the number over. 0 or an errno.
 [[nodiscard]] int signal_process(int pidfd, int signal);
 
-// Acts as the thread's own user for file access, until destroyed. Needs privilege only where the identity
-// differs. Raw calls: they act on the calling thread alone, glibc's wrappers on all.
+// Acts as the thread's own user, until destroyed: for file access by the effective ids, for what a message or
+// a signal tells of its sender (SCM_CREDENTIALS, prlimit, kill) by the real ones. The saved ids stay, which
+// is the way back. Needs privilege only where the identity differs. Raw calls: they act on the calling thread
+// alone, glibc's wrappers on all.
 class AssumedIdentity {
  public:
   [[nodiscard]] static Result<AssumedIdentity> assume(const ThreadFacts& facts);
@@ -96,8 +98,8 @@ class AssumedIdentity {
  private:
   AssumedIdentity() = default;
   bool active_ = false;
-  uid_t euid_ = 0;
-  gid_t egid_ = 0;
+  uid_t uid_ = 0, euid_ = 0;
+  gid_t gid_ = 0, egid_ = 0;
   std::array<__user_cap_data_struct, 2> caps_{};
   std::vector<gid_t> groups_;
 };
