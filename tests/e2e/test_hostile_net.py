@@ -397,7 +397,12 @@ LOAD = ["file:load:/lib/**", "file:load:/lib64/**", "file:load:/usr/lib/**", "fi
 NO_FLOOR = ["signal:send:1"]  # with any grant for signals Landlock bounds none
 # act, arguments, grants ({pid}: a process outside, in a group of its own; {port}: a server on 127.0.0.1 and .2)
 ATTACKS = (
-
+    ("pidfd-swap", ["{pid}"], NO_FLOOR),
+    ("owner", ["{pid}"], []),
+    ("owner", ["{pid}"], NO_FLOOR),
+    ("owner-swap", ["{pid}"], []),
+    ("owner-swap", ["{pid}"], NO_FLOOR),
+    ("prlimit", ["{pid}"], []),
 )
 
 
@@ -437,6 +442,29 @@ class HostileNet(sbx.BoxTest):
     def programs(self):
         return [str(self.built / name) for name in ("dynamic", "static")]
 
+    def test_table(self):
+        for uid in self.each_user():
+            for program in self.programs():
+                for act, arguments, grants in ATTACKS:
+                    with self.subTest(act=act, grants=grants, program=program, uid=uid):
+                        def command():
+                            pid = self.outside(uid).pid
+                            return [program, act, *(text.format(pid=pid, port=self.port) for text in arguments)]
+                        self.assertEqual(self.run_native(command(), uid).returncode, 3)
+                        done = self.run_box(LOAD + grants, command(), uid=uid)
+                        self.assertEqual(done.returncode, 0, done.stderr)
+                        self.assertTrue(done.denials())
+
+    def test_numbers_of_the_next_processes(self):
+        for uid in self.each_user():
+            self.outside(uid, ["sh", "-c", "while :; do /bin/true; done"])
+            command = [self.programs()[1], "newborn"]
+            self.assertEqual(self.run_native([*command, "20"], uid).returncode, 3)
+            for grants in ([], NO_FLOOR):
+                done = self.run_box(["file:read:/proc/loadavg", *grants], [*command, "1.2"], ["--quiet"], uid)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual(done.records[-1]["event"], "session_end")
+
     def assert_same(self, command, grants, uid, denials=0):
         native = self.run_native(command, uid, start_new_session=True)
         done = self.run_box(grants, command, uid=uid, start_new_session=True)
@@ -444,6 +472,13 @@ class HostileNet(sbx.BoxTest):
         self.assertEqual(done.stdout.decode(), native.stdout.decode(), done.stderr)
         self.assertEqual(len(done.denials()), denials, done.stderr)
         return done
+
+    def test_processes_as_natively(self):
+        for uid in self.each_user():
+            for program in self.programs():
+                with self.subTest(program=program, uid=uid):
+                    self.assert_same([program, "processes", "floor"], [*LOAD, "file:list:/**"], uid)
+                    self.assert_same([program, "processes"], sbx.EVERYTHING, uid)
 
     def test_identity_as_natively(self):
         for uid in self.each_user():
