@@ -87,8 +87,8 @@ class Call {
   // ---- resolve ----
   [[nodiscard]] int resolve(int dirfd, std::string_view path, sys::LastLink last, sys::PinnedPath& out,
                             bool allow_empty = false, std::uint64_t resolve_flags = 0);
-  // The directory that a relative path starts from, pinned, and its name. False where it has none (removed, out
-  // of reach) or is not to be had: resolve() says why.
+  // The directory that a relative path starts from, pinned, and its name. False where it has none (removed,
+  // out of reach) or is not to be had: resolve() says why.
   [[nodiscard]] bool pin_base(int dirfd, std::string_view path, UniqueFd& base, std::string& name);
   // Reads /proc/<tid>/status, once a call.
   [[nodiscard]] int thread_facts(const sys::ThreadFacts*& out);
@@ -212,6 +212,7 @@ Action handle_sendto(Call&);
 Action handle_sendmsg(Call&);
 Action handle_sendmmsg(Call&);
 Action handle_process_target(Call&);
+Action handle_process_group(Call&);
 Action handle_map_exec(Call&);
 Action handle_prctl(Call&);
 Action handle_cred_change(Call&);

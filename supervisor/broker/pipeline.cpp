@@ -76,6 +76,8 @@ HandlerFunction handler_of(Handler handler) {
       return handle_sendmmsg;
     case Handler::ProcessTarget:
       return handle_process_target;
+    case Handler::ProcessGroup:
+      return handle_process_group;
     case Handler::MapExec:
       return handle_map_exec;
     case Handler::Prctl:

@@ -359,6 +359,31 @@ Action handle_process_target(Call& call) {
   return carry_out(call, target);
 }
 
+// setpgid. A member of a group that stops for the terminal (SIGTTIN) stops the whole group, and no floor
+// holds the kernel's own signals: a group of the host is not to be joined.
+Action handle_process_group(Call& call) {
+  Services& services = call.services();
+  if (services.started_group == 0)
+    services.started_group = group_of(services.proc, services.first_process.load(std::memory_order_acquire));
+  const sys::ThreadFacts* facts = nullptr;
+  if (call.thread_facts(facts) != 0) return call.refuse(EACCES, "the caller could not be identified");
+  const pid_t joins = call.int_arg(0) == 0 ? facts->tgid : call.int_arg(0);
+  const pid_t group = call.int_arg(1);
+  // A group of its own; that of a process of the session, living or not yet waited for; where it came from.
+  if (group <= 0 || group == joins || services.is_own_process(group) || group == services.started_group)
+    return Continue{ContinueSafety::RegisterOnly};
+  const std::vector<pid_t> members = members_of(services, Scope::Group, group);
+  if (members.empty()) return call.fails(EPERM);
+  const bool foreign =
+      std::any_of(members.begin(), members.end(), [&](pid_t pid) { return !services.is_own_process(pid); });
+  if (foreign) {
+    call.record().event = "signal";
+    call.record().target.pid = -group;
+    if (!call.forbid("protected:outside-group", "a process group of the host", EPERM)) return call.denied();
+  }
+  return Continue{ContinueSafety::RegisterOnly};
+}
+
 Action handle_cred_change(Call& call) {
   Services& services = call.services();
   if (services.can_change_identity) services.identities_differ.store(true, std::memory_order_release);

@@ -56,6 +56,7 @@ class Services {
   std::atomic<int> first_process_execs{0};
   std::atomic<bool> ending{false};
   // The Landlock floor holds signals inside the session (ABI 6).
+  std::atomic<pid_t> started_group{0};  // its process group before the first setpgid(2), then known
   bool floor_scopes_signals = false;
 
   // The rules in force. Rulesets live until the session ends, so a plain pointer is enough for readers.

@@ -49,6 +49,7 @@ enum class Handler : std::uint8_t {
   Sendmsg,
   Sendmmsg,
   ProcessTarget,  // signals, priorities, limits, affinity of a process named by number
+  ProcessGroup,   // setpgid
   MapExec,        // mmap with PROT_EXEC of a file
   Prctl,          // the shim announces itself (a private option)
   CredChange,     // setuid family, capset, setgroups: noted, so that later calls act with the thread's own

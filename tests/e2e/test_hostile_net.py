@@ -403,6 +403,7 @@ ATTACKS = (
     ("owner-swap", ["{pid}"], []),
     ("owner-swap", ["{pid}"], NO_FLOOR),
     ("prlimit", ["{pid}"], []),
+    ("group", ["{pid}"], ["signal:send:*"]),
 )
 
 
