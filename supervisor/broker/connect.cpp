@@ -172,7 +172,6 @@ Action handle_connect(Call& call) {
   const bool may_block =
       !socket.non_blocking && !(socket.is_inet() && socket.is_datagram()) && socket.domain != AF_NETLINK;
   if (!may_block) return call.result(::connect(socket.fd.get(), address.get(), address.size));
-  if (!call.on_worker()) return NeedsWorker{};
   const std::int64_t result =
       call.blocking([&] { return std::int64_t{::connect(socket.fd.get(), address.get(), address.size)}; });
   if (result < 0 && call.interrupted()) return call.restart();
@@ -202,8 +201,11 @@ std::int64_t bind_path(Call& call, const Socket& socket, const CopiedAddress& ad
     return -1;
   }
   int error = EACCES;
+  std::optional<JudgedBinds::Connecting> connecting;
   const std::optional<sys::ThreadFacts> owner = *facts;
   const bool other_identity = call.services().identities_differ.load(std::memory_order_acquire);
+  if (may_block && !call.on_worker()) return NeedsWorker{};
+  if (socket.is_tcp()) connecting.emplace(call.services().judged_binds, socket.fd.get());
   std::thread([&] {
     if (::unshare(CLONE_FS) != 0 || ::fchdir(cwd->get()) != 0) return;
     ::umask(facts->umask);
@@ -278,20 +280,15 @@ Action handle_bind(Call& call) {
 Action handle_listen(Call& call) {
   Socket socket;
   if (auto failed = take_socket(call, call.int_arg(0), socket)) return std::move(*failed);
-  if (socket.is_inet()) {
-    sockaddr_storage bound{};
-    socklen_t size = sizeof bound;
-    if (::getsockname(socket.fd.get(), reinterpret_cast<sockaddr*>(&bound), &size) != 0)
-      return call.fails(errno);
-    const Address value = decode_address(std::as_bytes(std::span(&bound, 1)).first(size));
-    const auto* inet = std::get_if<InetAddress>(&value);
-    if (inet != nullptr && inet->endpoint.port == 0) {
-      // Never bound: it would take a port of its own on every address.
-      call.record().event = "bind";
-      Endpoint endpoint = inet->endpoint;
-      endpoint.transport = socket.transport();
-      if (!permit_endpoint(call, Verb::NetBind, endpoint)) return call.denied();
-    }
+  if (socket.is_tcp()) {
+    if (const auto done = call.services().judged_binds.listen(socket.fd.get(), call.int_arg(1)))
+      return call.result(*done);
+    // Not bound, for all that is known. getsockname(2) may tell what the last connect left behind, and
+    // another thread can take even that away: the kernel may choose any port, on every address.
+    call.record().event = "bind";
+    Endpoint endpoint{.transport = socket.transport(), .address = {}, .port = 0};
+    if (socket.domain == AF_INET) endpoint.address[10] = endpoint.address[11] = 0xff;
+    if (!permit_endpoint(call, Verb::NetBind, endpoint)) return call.denied();
   }
   return call.result(::listen(socket.fd.get(), call.int_arg(1)));
 }
@@ -300,3 +297,6 @@ Action handle_listen(Call& call) {
   // Who connects to a Unix socket is told the user that listened.
   const auto identity = call.assume_identity();
   if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
+  if (socket.is_tcp())
+    return call.result(call.services().judged_binds.bind(socket.fd.get(), address.get(), address.size));
+// Never left to the kernel: by then the descriptor could be another socket, and an unbound one takes a port.

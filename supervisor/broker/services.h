@@ -11,6 +11,7 @@
 
 #include "supervisor/audit/writer.h"
 #include "supervisor/broker/call.h"
+#include "supervisor/broker/judged_binds.h"
 #include "supervisor/checker/ruleset.h"
 #include "supervisor/sys/notify_fd.h"
 #include "supervisor/sys/path_resolver.h"
@@ -55,8 +56,8 @@ class Services {
   // which there are none.
   std::atomic<int> first_process_execs{0};
   std::atomic<bool> ending{false};
-  // The Landlock floor holds signals inside the session (ABI 6).
   std::atomic<pid_t> started_group{0};  // its process group before the first setpgid(2), then known
+  // The Landlock floor holds signals inside the session (ABI 6).
   bool floor_scopes_signals = false;
 
   // The rules in force. Rulesets live until the session ends, so a plain pointer is enough for readers.
@@ -79,6 +80,7 @@ class Services {
   // Counts execs: what is cached of a process is dropped when it moves.
   std::atomic<std::uint32_t> exec_epoch{1};
 
+  JudgedBinds judged_binds;
   BlockingCalls* blocking = nullptr;
   ExecVerifier* execs = nullptr;
   // A denial was recorded (control thread prints it). Must not block.

@@ -20,6 +20,7 @@ struct Socket {
   bool non_blocking = false;
 
   [[nodiscard]] bool is_inet() const { return domain == AF_INET || domain == AF_INET6; }
+  [[nodiscard]] bool is_tcp() const { return is_inet() && type == SOCK_STREAM; }
   [[nodiscard]] bool is_datagram() const { return type == SOCK_DGRAM; }
   [[nodiscard]] checker::Transport transport() const {
     return is_datagram() ? checker::Transport::Udp : checker::Transport::Tcp;

@@ -404,6 +404,9 @@ ATTACKS = (
     ("owner-swap", ["{pid}"], NO_FLOOR),
     ("prlimit", ["{pid}"], []),
     ("group", ["{pid}"], ["signal:send:*"]),
+    ("listen-failed", [], ["net:connect:127.0.0.1"]),
+    ("listen-disconnected", ["{port}"], ["net:connect:127.0.0.1"]),
+    ("listen-again", ["{port}"], ["net:connect:127.0.0.1", "net:bind:127.0.0.1"]),
 )
 
 
