@@ -102,13 +102,32 @@ bool permit_abstract(Call& call, const std::string& name) {
 
 }  // namespace
 
+namespace {
+
+// The end point of a copied address, as it is judged and then used: where "any" leads depends on the address
+// and the device that the socket is bound to, which may change at any time, so it is written out.
+Endpoint settle_destination(const Socket& socket, int family, Endpoint endpoint, CopiedAddress& address) {
+  sockaddr_storage bytes{};
+  socklen_t size = sizeof bytes;
+  Endpoint own;
+  if (::getsockname(socket.fd.get(), reinterpret_cast<sockaddr*>(&bytes), &size) == 0) {
+    const Address value = decode_address(std::as_bytes(std::span(&bytes, 1)).first(size));
+    if (const auto* inet = std::get_if<InetAddress>(&value)) own = inet->endpoint;
+  }
+  endpoint = as_destination(endpoint, own);
+  endpoint.transport = socket.transport();
+  set_inet_address(address.bytes, family, endpoint);
+  return endpoint;
+}
+
+}  // namespace
+
 std::optional<Action> judge_destination(Call& call, const Socket& socket, CopiedAddress& address,
                                         sys::PinnedPath& pinned) {
   if (const auto* inet = std::get_if<InetAddress>(&address.value)) {
     // A family that is not the socket's own goes nowhere: the kernel says so itself.
     if (!socket.is_inet()) return call.fails(EINVAL);
-    Endpoint endpoint = as_destination(inet->endpoint);
-    endpoint.transport = socket.transport();
+    const Endpoint endpoint = settle_destination(socket, inet->family, inet->endpoint, address);
     const auto& rules = call.services().rules();
     const auto decision = call.probe(
         AccessView{.verbs = Verb::NetConnect, .as_written = {}, .resolved = {}, .endpoint = endpoint});
@@ -139,18 +158,22 @@ std::optional<Action> judge_destination(Call& call, const Socket& socket, Copied
     return std::nullopt;
   }
   if (std::holds_alternative<UnspecifiedAddress>(address.value)) {
-    // To send: 0.0.0.0 of the socket's own family on some sockets. To connect: disconnect, see
-    // handle_connect.
-    if (socket.is_inet()) {
+    // To send: an IPv4 address to a socket of that family; on IPv6 as none, which is where connect(2) was
+    // judged. To connect: disconnect, see handle_connect.
+    if (socket.domain == AF_INET6) return std::nullopt;
+    if (socket.domain == AF_INET) {
       sockaddr_in v4{};
       std::memcpy(&v4, address.bytes.data(), std::min<std::size_t>(address.size, sizeof v4));
       Endpoint endpoint{.transport = socket.transport(), .address = {}, .port = ntohs(v4.sin_port)};
       endpoint.address[10] = endpoint.address[11] = 0xff;
       std::memcpy(endpoint.address.data() + 12, &v4.sin_addr, 4);
-      if (!permit_endpoint(call, Verb::NetConnect, as_destination(endpoint))) return call.denied();
+      endpoint = settle_destination(socket, AF_INET, endpoint, address);
+      if (!permit_endpoint(call, Verb::NetConnect, endpoint)) return call.denied();
       return std::nullopt;
     }
     return call.fails(EINVAL);
+  // Every other family goes nowhere on such a socket: which error that is, the kernel says.
+  if (socket.is_inet() && !std::holds_alternative<UnspecifiedAddress>(address.value)) return std::nullopt;
   }
   return call.fails(std::holds_alternative<OtherAddress>(address.value) ? EAFNOSUPPORT : EINVAL);
 }

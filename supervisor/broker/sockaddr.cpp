@@ -75,17 +75,29 @@ std::string address_text(const checker::Endpoint& endpoint) {
   return text.data();
 }
 
-checker::Endpoint as_destination(checker::Endpoint endpoint) {
-  const auto zero = [](auto first, auto last) {
-    return std::all_of(first, last, [](std::uint8_t byte) { return byte == 0; });
+checker::Endpoint as_destination(checker::Endpoint endpoint, const checker::Endpoint& own) {
+  const auto any = [](const checker::Endpoint& value) {
+    return std::all_of(value.address.begin() + (value.is_v4() ? 12 : 0), value.address.end(),
+                       [](std::uint8_t byte) { return byte == 0; });
   };
-  if (zero(endpoint.address.begin(), endpoint.address.end())) {
+  if (!any(endpoint)) return endpoint;
+  if (!endpoint.is_v4() && !own.is_v4()) {
     endpoint.address[15] = 1;
-  } else if (endpoint.is_v4() && zero(endpoint.address.begin() + 12, endpoint.address.end())) {
-    endpoint.address[12] = 127;
-    endpoint.address[15] = 1;
+  } else if (endpoint.is_v4() && own.is_v4() && !any(own)) {
+    endpoint.address = own.address;
+  } else {
+    endpoint.address = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
   }
   return endpoint;
+}
+
+void set_inet_address(std::span<std::byte, sizeof(sockaddr_storage)> bytes, int family,
+                      const checker::Endpoint& endpoint) {
+  if (family == AF_INET) {
+    std::memcpy(bytes.data() + offsetof(sockaddr_in, sin_addr), endpoint.address.data() + 12, 4);
+  } else {
+    std::memcpy(bytes.data() + offsetof(sockaddr_in6, sin6_addr), endpoint.address.data(), 16);
+  }
 }
 
 }  // namespace secbox::broker

@@ -45,7 +45,12 @@ using Address = std::variant<UnspecifiedAddress, InetAddress, UnixPath, UnixAbst
 // "127.0.0.1", "::1".
 [[nodiscard]] std::string address_text(const checker::Endpoint& endpoint);
 
-// What connecting to "any" means: 0.0.0.0 is 127.0.0.1 and :: is ::1.
-[[nodiscard]] checker::Endpoint as_destination(checker::Endpoint endpoint);
+// What connecting to "any" means on a socket whose own address is `own` (its port does not matter): 0.0.0.0
+// is that address where it is an IPv4 one, else 127.0.0.1; :: is ::1, or 127.0.0.1 on a socket bound to IPv4.
+[[nodiscard]] checker::Endpoint as_destination(checker::Endpoint endpoint, const checker::Endpoint& own);
+
+// Puts the address of `endpoint` into `bytes`, a sockaddr of that family; the rest of it stays.
+void set_inet_address(std::span<std::byte, sizeof(sockaddr_storage)> bytes, int family,
+                      const checker::Endpoint& endpoint);
 
 }  // namespace secbox::broker

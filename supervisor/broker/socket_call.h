@@ -41,7 +41,7 @@ struct CopiedAddress {
                                                  CopiedAddress& out);
 
 // Judges sending to, or connecting to, an address, and makes it safe to use: a Unix path becomes the pinned
-// socket behind it (kept in `pinned` while in use). nullopt: go on.
+// socket behind it (kept in `pinned` while in use), "any" the address that it stands for. nullopt: go on.
 [[nodiscard]] std::optional<Action> judge_destination(Call& call, const Socket& socket,
                                                       CopiedAddress& address, sys::PinnedPath& pinned);
 

@@ -407,6 +407,7 @@ ATTACKS = (
     ("listen-failed", [], ["net:connect:127.0.0.1"]),
     ("listen-disconnected", ["{port}"], ["net:connect:127.0.0.1"]),
     ("listen-again", ["{port}"], ["net:connect:127.0.0.1", "net:bind:127.0.0.1"]),
+    ("any-of-bound", ["{port}"], ["net:connect:127.0.0.1", "net:bind:127.0.0.2"]),
 )
 
 
