@@ -123,6 +123,15 @@ Endpoint settle_destination(const Socket& socket, int family, Endpoint endpoint,
 }  // namespace
 
 std::optional<Action> judge_destination(Call& call, const Socket& socket, CopiedAddress& address,
+Action interrupted_send(Call& call, const Socket& socket) {
+  timeval limit{};
+  socklen_t size = sizeof limit;
+  if (::getsockopt(socket.fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, &size) == 0 &&
+      (limit.tv_sec != 0 || limit.tv_usec != 0))
+    return call.fails(EINTR);
+  return call.restart();
+}
+
                                         sys::PinnedPath& pinned) {
   if (const auto* inet = std::get_if<InetAddress>(&address.value)) {
     // A family that is not the socket's own goes nowhere: the kernel says so itself.
@@ -197,7 +206,7 @@ Action handle_connect(Call& call) {
   if (!may_block) return call.result(::connect(socket.fd.get(), address.get(), address.size));
   const std::int64_t result =
       call.blocking([&] { return std::int64_t{::connect(socket.fd.get(), address.get(), address.size)}; });
-  if (result < 0 && call.interrupted()) return call.restart();
+  if (result < 0 && call.interrupted()) return interrupted_send(call, socket);
   return call.result(result);
 }
 

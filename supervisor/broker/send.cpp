@@ -157,7 +157,15 @@ Sent perform(Call& call, const Socket& socket, Message& message) {
   header.msg_controllen = message.control.size();
   const bool stream = socket.type == SOCK_STREAM;
   const bool blocks = !socket.non_blocking && (message.flags & MSG_DONTWAIT) == 0;
+  // Connects first. Tried without waiting it would go on connecting, and what it was to send would be lost.
+  const bool connects = socket.is_tcp() && (message.flags & MSG_FASTOPEN) != 0;
+  std::optional<JudgedBinds::Connecting> connecting;
   Sent result;
+  if (connects && blocks && !call.on_worker()) {
+    result.needs_worker = true;
+    return result;
+  }
+  if (connects) connecting.emplace(call.services().judged_binds, socket.fd.get());
   std::size_t done = 0;
   while (true) {
     iovec vector{.iov_base = message.data.data() + done, .iov_len = message.data.size() - done};
@@ -165,8 +173,9 @@ Sent perform(Call& call, const Socket& socket, Message& message) {
     header.msg_iovlen = 1;
     // MSG_ZEROCOPY would tell about pages of ours.
     const int flags = (message.flags | MSG_NOSIGNAL) & ~MSG_ZEROCOPY;
-    std::int64_t count = ::sendmsg(socket.fd.get(), &header, flags | MSG_DONTWAIT);
-    if (count < 0 && errno == EAGAIN && blocks) {
+    std::int64_t count = -1;
+    if (!connects || !blocks) count = ::sendmsg(socket.fd.get(), &header, flags | MSG_DONTWAIT);
+    if (blocks && (connects || (count < 0 && errno == EAGAIN))) {
       if (!call.on_worker()) {
         // Nothing was sent yet: the whole call can be done again. Otherwise what was sent is reported.
         result.needs_worker = done == 0;
@@ -188,7 +197,7 @@ Sent perform(Call& call, const Socket& socket, Message& message) {
     done += static_cast<std::size_t>(count);
     header.msg_control = nullptr;  // went with the first piece
     header.msg_controllen = 0;
-    if (!stream || !blocks || done >= message.data.size() || count == 0) break;
+    if (!stream || !blocks || connects || done >= message.data.size() || count == 0) break;
   }
   result.count = static_cast<std::int64_t>(done);
   return result;
@@ -205,7 +214,7 @@ std::optional<Action> send_one(Call& call, const Socket& socket, Message& messag
   }
   sent = perform(call, socket, message);
   if (sent.needs_worker) return NeedsWorker{};
-  if (sent.interrupted) return call.restart();
+  if (sent.interrupted) return interrupted_send(call, socket);
   return std::nullopt;
 }
 

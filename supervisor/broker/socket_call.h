@@ -45,6 +45,10 @@ struct CopiedAddress {
 [[nodiscard]] std::optional<Action> judge_destination(Call& call, const Socket& socket,
                                                       CopiedAddress& address, sys::PinnedPath& pinned);
 
+// How a connect or send ends that a signal interrupted: one with a time limit (SO_SNDTIMEO) is not begun
+// anew, whatever the signal's handler asks for, see signal(7).
+[[nodiscard]] Action interrupted_send(Call& call, const Socket& socket);
+
 // Fills the record's target from an IP end point and judges it.
 [[nodiscard]] bool permit_endpoint(Call& call, checker::Verb verb, const checker::Endpoint& endpoint);
 

@@ -485,6 +485,15 @@ class HostileNet(sbx.BoxTest):
                     self.assert_same([program, "processes", "floor"], [*LOAD, "file:list:/**"], uid)
                     self.assert_same([program, "processes"], sbx.EVERYTHING, uid)
 
+    def test_sockets_as_natively(self):
+        for uid in self.each_user():
+            for program in self.programs():
+                with self.subTest(program=program, uid=uid):
+                    grants = [*LOAD, "net:connect:127.0.0.1", "net:bind:127.0.0.1"]
+                    done = self.assert_same([program, "sockets", self.port], grants, uid)
+                    binds = [record for record in done.records if record.get("event") == "bind"]
+                    self.assertEqual(len(binds), 1, "one grant for bind and listen")
+
     def test_identity_as_natively(self):
         for uid in self.each_user():
             for program in self.programs():
