@@ -44,7 +44,8 @@ constexpr std::string_view kForeignMemory = "memory of other processes";
 constexpr std::string_view kWorkDir = "working directory: later names are judged where they are used";
 constexpr std::string_view kKeys = "keys are shared beyond the session, and stay after it";
 constexpr std::string_view kUring = "its operations would pass by the filter";
-constexpr std::string_view kNarrows = "can only narrow what the plugin may do";
+constexpr std::string_view kOwnLandlock =
+    "as where Landlock is disabled: a domain of its own would not bind what the supervisor performs for it";
 constexpr std::string_view kSocketCopy = "performed on a duplicate of the socket";
 constexpr std::string_view kVerified = "verified before the first instruction of the new image";
 constexpr std::string_view kExit = "the session is ended before its first process is seen to end";
@@ -469,9 +470,9 @@ constexpr SyscallRow kTable[] = {
     allow("epoll_pwait2", 441, 441, kDescriptor),
     refuse("mount_setattr", 442, 442, "mount", EPERM, kMount),
     refuse("quotactl_fd", 443, 443, "quota", EPERM, kMachine),
-    allow("landlock_create_ruleset", 444, 444, kNarrows),
-    allow("landlock_add_rule", 445, 445, kNarrows),
-    allow("landlock_restrict_self", 446, 446, kNarrows),
+    absent("landlock_create_ruleset", 444, 444, "landlock", EOPNOTSUPP, kOwnLandlock),
+    absent("landlock_add_rule", 445, 445, "landlock", EOPNOTSUPP, kOwnLandlock),
+    absent("landlock_restrict_self", 446, 446, "landlock", EOPNOTSUPP, kOwnLandlock),
     refuse("memfd_secret", 447, 447, "memfd_secret", ENOSYS, "memory that the supervisor cannot read"),
     refuse("process_mrelease", 448, 448, "process-memory", EPERM, kForeignMemory),
     allow("futex_waitv", 449, 449, kSelf),

@@ -470,6 +470,15 @@ class HostileNet(sbx.BoxTest):
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertEqual(done.records[-1]["event"], "session_end")
 
+    def test_landlock_of_its_own(self):
+        """It would not bind what the supervisor performs: it is said not to be there."""
+        for uid in self.each_user():
+            command = [self.programs()[1], "landlock"]
+            self.assertEqual(self.run_native(command, uid).returncode, 3)
+            done = self.run_box([], command, uid=uid)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertFalse(done.denials())
+
     def assert_same(self, command, grants, uid, denials=0):
         native = self.run_native(command, uid, start_new_session=True)
         done = self.run_box(grants, command, uid=uid, start_new_session=True)
