@@ -137,7 +137,6 @@ constexpr ArgumentClause kIoctl[] = {
     refuse({is(1, kTioclinux)}, EPERM, "pastes into the console"),
     refuse({is(1, TIOCCONS)}, EPERM, "takes the console's output"),
     refuse({is(1, TIOCSETD)}, EPERM, "changes a terminal's line discipline, which loads kernel modules"),
-    refuse({is(1, TIOCSCTTY), is(2, 1)}, EPERM, "steals a terminal from another session"),
     refuse({is(1, FIOSETOWN)}, EPERM, "chooses whom SIGIO and SIGURG reach; fcntl(F_SETOWN) is judged"),
     refuse({is(1, SIOCSPGRP)}, EPERM, "chooses whom SIGIO and SIGURG reach; fcntl(F_SETOWN) is judged"),
     // Changes to a file that need no more than a descriptor opened for reading.
@@ -204,12 +203,16 @@ constexpr ArgumentClause kSocketpair[] = {
 // A source route sends packets to its own first hop, not to the address that was judged. IP_OPTIONS needs
 // CAP_NET_RAW for it on new kernels only, segment routing by IPV6_RTHDR on none.
 constexpr std::string_view kSourceRoute = "a source route leads packets past the address that was judged";
+// include/uapi/linux/in6.h, which cannot stand beside netinet/in.h.
+constexpr std::uint64_t kIpv6FlowlabelMgr = 32;
 constexpr ArgumentClause kSetsockopt[] = {
     allow({is(1, IPPROTO_IP), is(2, IP_OPTIONS), is(4, 0)}, "clears them, as servers do"),
     refuse({is(1, IPPROTO_IP), is(2, IP_OPTIONS)}, EPERM, kSourceRoute),
     refuse({is(1, IPPROTO_IPV6), is(2, IPV6_RTHDR)}, EPERM, kSourceRoute),
     refuse({is(1, IPPROTO_IPV6), is(2, IPV6_2292RTHDR)}, EPERM, kSourceRoute),
     refuse({is(1, IPPROTO_IPV6), is(2, IPV6_2292PKTOPTIONS)}, EPERM, kSourceRoute),
+    // A label may bring routing headers along, which every packet that bears it then has.
+    refuse({is(1, IPPROTO_IPV6), is(2, kIpv6FlowlabelMgr)}, EPERM, kSourceRoute),
     allow(kOtherwise, "acts on the socket"),
 };
 constexpr ArgumentClause kSendto[] = {

@@ -99,7 +99,7 @@ constexpr SyscallRow kTable[] = {
     allow("rt_sigprocmask", 14, 135, kSelf),
     allow("rt_sigreturn", 15, 139, kSelf),
     by_argument("ioctl", 16, 29, Handler::Refused, "ioctl",
-                "refused by number: terminal injection and theft, changes to a file through a read-only "
+                "refused by number: terminal injection, changes to a file through a read-only "
                 "descriptor, signal owners"),
     allow("pread64", 17, 67, kDescriptor),
     allow("pwrite64", 18, 68, kDescriptor),
