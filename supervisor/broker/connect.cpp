@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <system_error>
 #include <thread>
 
 #include "supervisor/broker/services.h"
@@ -122,7 +123,6 @@ Endpoint settle_destination(const Socket& socket, int family, Endpoint endpoint,
 
 }  // namespace
 
-std::optional<Action> judge_destination(Call& call, const Socket& socket, CopiedAddress& address,
 Action interrupted_send(Call& call, const Socket& socket) {
   timeval limit{};
   socklen_t size = sizeof limit;
@@ -132,6 +132,7 @@ Action interrupted_send(Call& call, const Socket& socket) {
   return call.restart();
 }
 
+std::optional<Action> judge_destination(Call& call, const Socket& socket, CopiedAddress& address,
                                         sys::PinnedPath& pinned) {
   if (const auto* inet = std::get_if<InetAddress>(&address.value)) {
     // A family that is not the socket's own goes nowhere: the kernel says so itself.
@@ -149,6 +150,8 @@ Action interrupted_send(Call& call, const Socket& socket) {
     if (!permit_endpoint(call, Verb::NetConnect, endpoint)) return call.denied();
     return std::nullopt;
   }
+  // Every other family goes nowhere on such a socket: which error that is, the kernel says.
+  if (socket.is_inet() && !std::holds_alternative<UnspecifiedAddress>(address.value)) return std::nullopt;
   if (const auto* path = std::get_if<UnixPath>(&address.value)) {
     if (socket.domain != AF_UNIX) return call.fails(EINVAL);
     return judge_unix_path(call, address, path->path, pinned);
@@ -181,8 +184,6 @@ Action interrupted_send(Call& call, const Socket& socket) {
       return std::nullopt;
     }
     return call.fails(EINVAL);
-  // Every other family goes nowhere on such a socket: which error that is, the kernel says.
-  if (socket.is_inet() && !std::holds_alternative<UnspecifiedAddress>(address.value)) return std::nullopt;
   }
   return call.fails(std::holds_alternative<OtherAddress>(address.value) ? EAFNOSUPPORT : EINVAL);
 }
@@ -201,8 +202,11 @@ Action handle_connect(Call& call) {
   } else if (auto failed = judge_destination(call, socket, address, pinned)) {
     return std::move(*failed);
   }
+  std::optional<JudgedBinds::Connecting> connecting;
   const bool may_block =
       !socket.non_blocking && !(socket.is_inet() && socket.is_datagram()) && socket.domain != AF_NETLINK;
+  if (may_block && !call.on_worker()) return NeedsWorker{};
+  if (socket.is_tcp()) connecting.emplace(call.services().judged_binds, socket.fd.get());
   if (!may_block) return call.result(::connect(socket.fd.get(), address.get(), address.size));
   const std::int64_t result =
       call.blocking([&] { return std::int64_t{::connect(socket.fd.get(), address.get(), address.size)}; });
@@ -215,31 +219,22 @@ namespace {
 // bind(2) of a Unix path makes a file, and the socket keeps the very bytes it was given as its name, so those
 // must be passed on. The thread that does it lives in a Landlock domain of its own which lets it make a
 // socket below the pinned parent and nothing else: a name that leads elsewhere by now makes nothing there.
-std::int64_t bind_path(Call& call, const Socket& socket, const CopiedAddress& address,
-                       const sys::PinnedPath& pinned) {
+// 0 or an errno.
+int bind_path(Call& call, const Socket& socket, const CopiedAddress& address, const sys::PinnedPath& pinned,
+              int cwd) {
   const sys::ThreadFacts* facts = nullptr;
-  if (call.thread_facts(facts) != 0) {
-    errno = EACCES;
-    return -1;
-  }
-  const auto cwd = call.services().proc.open_cwd(call.tid());
+  if (call.thread_facts(facts) != 0) return EACCES;
   const int abi = sys::landlock_abi();
   sys::LandlockPlan plan{.rules = {{own_path(pinned.parent.get()), sys::kFsMakeSock}},
                          .scope_signals = false,
                          .scope_abstract_sockets = false};
   const auto ruleset = sys::make_landlock_ruleset(abi, plan);
-  if (!cwd || !ruleset) {
-    errno = EACCES;
-    return -1;
-  }
+  if (!ruleset) return EACCES;
   int error = EACCES;
-  std::optional<JudgedBinds::Connecting> connecting;
   const std::optional<sys::ThreadFacts> owner = *facts;
   const bool other_identity = call.services().identities_differ.load(std::memory_order_acquire);
-  if (may_block && !call.on_worker()) return NeedsWorker{};
-  if (socket.is_tcp()) connecting.emplace(call.services().judged_binds, socket.fd.get());
-  std::thread([&] {
-    if (::unshare(CLONE_FS) != 0 || ::fchdir(cwd->get()) != 0) return;
+  const auto act = [&] {
+    if (::unshare(CLONE_FS) != 0 || ::fchdir(cwd) != 0) return;
     ::umask(facts->umask);
     std::optional<sys::AssumedIdentity> identity;
     if (other_identity) {
@@ -249,13 +244,22 @@ std::int64_t bind_path(Call& call, const Socket& socket, const CopiedAddress& ad
     }
     if (sys::restrict_self(ruleset->get()) != 0) return;
     error = ::bind(socket.fd.get(), address.get(), address.size) == 0 ? 0 : errno;
-  }).join();
-  errno = error;
-  return error == 0 ? 0 : -1;
+  };
+  try {
+    std::thread(act).join();
+  } catch (const std::system_error&) {
+    return EAGAIN;  // at the limit of processes
+  }
+  return error;
 }
 
 Action bind_unix_path(Call& call, const Socket& socket, const CopiedAddress& address,
                       const std::string& path) {
+  // Before the identity is taken: a process that changed its own can be looked into by privilege alone.
+  const auto cwd = call.services().proc.open_cwd(call.tid());
+  if (!cwd) return call.refuse(EACCES, "the caller's directory cannot be told");
+  const auto identity = call.assume_identity();
+  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
   sys::PinnedPath pinned;
   if (const int error = call.resolve(AT_FDCWD, path, sys::LastLink::Entry, pinned); error != 0)
     return call.fails(error);
@@ -264,7 +268,9 @@ Action bind_unix_path(Call& call, const Socket& socket, const CopiedAddress& add
     return call.fails(EADDRINUSE);
   }
   if (!call.permit(Verb::UnixSocket, pinned)) return call.denied();
-  return call.result(bind_path(call, socket, address, pinned));
+  const int error = bind_path(call, socket, address, pinned, cwd->get());
+  if (error == EAGAIN) return call.refuse(EAGAIN, "no thread is to be had");
+  return error == 0 ? Action{ReplyValue{0}} : call.fails(error);
 }
 
 }  // namespace
@@ -275,11 +281,11 @@ Action handle_bind(Call& call) {
   if (auto failed = take_socket(call, call.int_arg(0), socket)) return std::move(*failed);
   CopiedAddress address;
   if (auto failed = copy_address(call, call.address(1), call.arg(2), address)) return std::move(*failed);
-  const auto identity = call.assume_identity();
-  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
   if (const auto* path = std::get_if<UnixPath>(&address.value); path != nullptr && socket.domain == AF_UNIX) {
     return bind_unix_path(call, socket, address, path->path);
   }
+  const auto identity = call.assume_identity();
+  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
   if (const auto* inet = std::get_if<InetAddress>(&address.value); inet != nullptr && socket.is_inet()) {
     Endpoint endpoint = inet->endpoint;
     endpoint.transport = socket.transport();
@@ -306,9 +312,12 @@ Action handle_bind(Call& call) {
   } else {
     return call.refuse(EACCES, "a socket of a family that is not mediated");
   }
+  if (socket.is_tcp())
+    return call.result(call.services().judged_binds.bind(socket.fd.get(), address.get(), address.size));
   return call.result(::bind(socket.fd.get(), address.get(), address.size));
 }
 
+// Never left to the kernel: by then the descriptor could be another socket, and an unbound one takes a port.
 Action handle_listen(Call& call) {
   Socket socket;
   if (auto failed = take_socket(call, call.int_arg(0), socket)) return std::move(*failed);
@@ -322,13 +331,10 @@ Action handle_listen(Call& call) {
     if (socket.domain == AF_INET) endpoint.address[10] = endpoint.address[11] = 0xff;
     if (!permit_endpoint(call, Verb::NetBind, endpoint)) return call.denied();
   }
+  // Who connects to a Unix socket is told the user that listened.
+  const auto identity = call.assume_identity();
+  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
   return call.result(::listen(socket.fd.get(), call.int_arg(1)));
 }
 
 }  // namespace secbox::broker
-  // Who connects to a Unix socket is told the user that listened.
-  const auto identity = call.assume_identity();
-  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
-  if (socket.is_tcp())
-    return call.result(call.services().judged_binds.bind(socket.fd.get(), address.get(), address.size));
-// Never left to the kernel: by then the descriptor could be another socket, and an unbound one takes a port.

@@ -479,6 +479,22 @@ class HostileNet(sbx.BoxTest):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertFalse(done.denials())
 
+    def test_no_thread_to_bind_with(self):
+        """bind(2) of a path takes a thread of the supervisor's: where there is none, it lives on."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        uid = sbx.ORDINARY_USER
+        running = subprocess.run(["ps", "-L", "-u", str(uid), "-o", "pid="], capture_output=True).stdout
+        most = len(running.split()) + 40
+        options = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NPROC, (most, most))}
+        command = [self.programs()[1], "bind-at-limit", self.path("socket")]
+        self.assertEqual(self.run_native(command, uid, **options).returncode, 3)
+        os.unlink(self.path("socket"))
+        done = self.run_box([f"ipc:unix:{self.dir}/**"], command, uid=uid, timeout=20, **options)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(done.denied(self.path("socket")))
+        self.assertEqual(done.records[-1]["event"], "session_end")
+
     def assert_same(self, command, grants, uid, denials=0):
         native = self.run_native(command, uid, start_new_session=True)
         done = self.run_box(grants, command, uid=uid, start_new_session=True)
