@@ -101,8 +101,8 @@ bool Call::pin_base(int dirfd, std::string_view path, UniqueFd& base, std::strin
     return false;
   // A removed directory's name may be somebody else's by now.
   struct stat st{};
-  return name.starts_with('/') && !name.ends_with(" (deleted)") && ::fstat(base.get(), &st) == 0 &&
-         st.st_nlink != 0 && services_.channel.alive(notification_.id);
+  return name.starts_with('/') && ::fstat(base.get(), &st) == 0 && st.st_nlink != 0 &&
+         services_.channel.alive(notification_.id);
 }
 
 int Call::thread_facts(const sys::ThreadFacts*& out) {
@@ -113,6 +113,19 @@ int Call::thread_facts(const sys::ThreadFacts*& out) {
   }
   out = &*facts_;
   return 0;
+}
+
+std::optional<int> Call::held_flags(const sys::PinnedPath& path) {
+  if (!path.held_as) return std::nullopt;
+  // The duplicate is compared with what was pinned: the number may have been given to another file in
+  // between, and that one's access says nothing about this object.
+  const auto copy = sys::duplicate_descriptor(services_.proc, tid(), *path.held_as);
+  struct stat st{};
+  if (!copy || ::fstat(copy->get(), &st) != 0 || st.st_dev != path.st.st_dev || st.st_ino != path.st.st_ino)
+    return std::nullopt;
+  const int flags = ::fcntl(copy->get(), F_GETFL);
+  if (flags < 0 || (flags & O_PATH) != 0) return std::nullopt;
+  return flags;
 }
 
 Result<std::optional<sys::AssumedIdentity>> Call::assume_identity() {

@@ -92,6 +92,8 @@ class Call {
   [[nodiscard]] bool pin_base(int dirfd, std::string_view path, UniqueFd& base, std::string& name);
   // Reads /proc/<tid>/status, once a call.
   [[nodiscard]] int thread_facts(const sys::ThreadFacts*& out);
+  // F_GETFL of the caller's own descriptor that the path named (held_as), where it still is this object's.
+  [[nodiscard]] std::optional<int> held_flags(const sys::PinnedPath& path);
   // Takes the thread's own user for what follows, where the session has seen a change of identity; otherwise
   // free. Hold the result while acting. nullopt inside a value means "same identity".
   [[nodiscard]] Result<std::optional<sys::AssumedIdentity>> assume_identity();

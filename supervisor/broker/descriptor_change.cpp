@@ -22,9 +22,12 @@ namespace secbox::broker {
 using checker::Verb;
 using sys::PinnedPath;
 
-bool is_unnamed(const PinnedPath& path) {
+bool is_unnamed(Call& call, const PinnedPath& path) {
   if (!path.exists()) return false;
-  return !path.resolved.starts_with('/') || path.resolved.starts_with("/memfd:") || path.st.st_nlink == 0;
+  if (!path.resolved.starts_with('/')) return true;
+  if (path.st.st_nlink != 0) return false;
+  const std::optional<int> held = call.held_flags(path);
+  return held && (*held & O_ACCMODE) != O_RDONLY;
 }
 
 std::string own_descriptor_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
@@ -51,7 +54,8 @@ Action change_descriptor(Call& call, int fd, const std::function<std::int64_t(in
     return call.fails(error);
   path.as_written = path.resolved;
   path.object = std::move(*copy);
-  if (is_unnamed(path)) {
+  path.held_as = TargetFd{fd};
+  if (is_unnamed(call, path)) {
     call.record().target.path = call.keep(path.resolved);
     call.grant("implied:unnamed-object", "no name leads to it: the plugin's own");
   } else if (!call.permit(Verb::FileWrite, path)) {

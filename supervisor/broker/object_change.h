@@ -13,8 +13,10 @@
 
 namespace secbox::broker {
 
-// Pipes, sockets, memory files, and files without a name: nothing outside reaches them by a path.
-[[nodiscard]] bool is_unnamed(const sys::PinnedPath& path);
+// Pipes, sockets, memory files, and files without a name: nothing outside reaches them by a path. A file that
+// lost its name is the plugin's own only where the plugin holds it open for writing: the host may have passed
+// a descriptor for reading.
+[[nodiscard]] bool is_unnamed(Call& call, const sys::PinnedPath& path);
 
 // "/proc/self/fd/N" of a descriptor of ours: for calls that have no form by descriptor. Safe: it names what
 // is pinned.

@@ -5,6 +5,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -84,15 +85,9 @@ bool is_machine_memory(const struct stat& st) {
 // True where the descriptor that the path names gives the plugin at least this access already: opening it
 // again widens nothing. Covers standard streams that the host opened (a log file, a terminal, a pipe).
 bool holds_already(Call& call, const OpenRequest& request, const PinnedPath& path) {
-  if (!path.held_as) return false;
-  // The duplicate is compared with what was pinned: the number may have been given to another file in
-  // between, and that one's access says nothing about this object.
-  const auto copy = sys::duplicate_descriptor(call.services().proc, call.tid(), *path.held_as);
-  struct stat st{};
-  if (!copy || ::fstat(copy->get(), &st) != 0 || st.st_dev != path.st.st_dev || st.st_ino != path.st.st_ino)
-    return false;
-  const int held = ::fcntl(copy->get(), F_GETFL);
-  if (held < 0 || (held & O_PATH) != 0) return false;
+  const std::optional<int> flags = call.held_flags(path);
+  if (!flags) return false;
+  const int held = *flags;
   const int have = held & O_ACCMODE;
   const int want = request.flags & O_ACCMODE;
   const bool truncates = request.has(O_TRUNC);
@@ -252,15 +247,30 @@ Action open_unnamed(Call& call, const OpenRequest& request, PinnedPath& path) {
   return InstallFd{UniqueFd(fd), request.has(O_CLOEXEC)};
 }
 
+// True where a grant would cover the object but for its own `except`.
+bool is_excepted(Call& call, const PinnedPath& path) {
+  const auto matches = [](const std::vector<checker::PathPattern>& patterns, const std::string& name) {
+    return std::ranges::any_of(patterns,
+                               [&](const auto& pattern) { return checker::glob_match(pattern, name); });
+  };
+  return std::ranges::any_of(call.services().rules().rules(), [&](const checker::Rule& rule) {
+    return rule.effect == checker::Effect::Allow && !rule.except_paths.empty() &&
+           rule.verbs.intersects(checker::kFileVerbs) &&
+           (matches(rule.except_paths, path.resolved) || matches(rule.except_paths, path.as_written)) &&
+           matches(rule.paths, path.resolved);
+  });
+}
+
 // O_PATH cannot be put into the plugin (EBADF), so the kernel does it; a handle gives what stat(2) gives, and
-// every call that acts through it is judged by itself. Rules that deny outright still do.
-Action open_handle(Call& call, const OpenRequest& request, const PinnedPath& path) {
+// every call that acts through it is judged by itself. Rules that deny outright still do, and so does an
+// `except`: it is a deny of the grant that it stands in.
+Action open_handle(Call& call, const PinnedPath& path) {
   const auto decision = call.probe(
       {.verbs = Verb::FileRead, .as_written = path.as_written, .resolved = path.resolved, .endpoint = {}});
-  const bool denied =
-      decision.reason() == Reason::DeniedByRule || decision.reason() == Reason::ProtectedState;
+  const bool denied = decision.reason() == Reason::DeniedByRule ||
+                      decision.reason() == Reason::ProtectedState ||
+                      (decision.reason() == Reason::NoGrant && is_excepted(call, path));
   if (denied && !call.permit(Verb::FileRead, path)) return call.denied();
-  (void)request;
   call.record().target.path = call.keep(path.as_written);
   call.record().resolved_target = call.keep(path.resolved);
   call.grant("implied:handle-only", "an O_PATH handle gives no more than stat");
@@ -293,7 +303,7 @@ Action open_slow(Call& call, const OpenRequest& request) {
         call.resolve(request.dirfd, request.path, keep_link ? sys::LastLink::Keep : sys::LastLink::Follow,
                      path, false, request.resolve);
     if (error != 0) return call.fails(error);
-    if (request.has(O_PATH)) return open_handle(call, request, path);
+    if (request.has(O_PATH)) return open_handle(call, path);
     if (request.unnamed()) return open_unnamed(call, request, path);
     if (path.exists()) return open_existing(call, request, path);
     if (!request.creates()) return open_absent(call, request, path);

@@ -87,11 +87,13 @@ bool widens(Call& call, const PinnedPath& from, const PinnedPath& to) {
         .probe({.verbs = verb, .as_written = path.as_written, .resolved = path.resolved, .endpoint = {}})
         .allowed();
   };
-  VerbSet all;
+  VerbSet all = Verb::UnixSocket;
   for (const Verb verb : kVerbs) {
     all |= verb;
     if (allowed(verb, to) && !allowed(verb, from)) return true;
   }
+  if (S_ISSOCK(from.st.st_mode) && allowed(Verb::UnixSocket, to) && !allowed(Verb::UnixSocket, from))
+    return true;
   return from.exists() && S_ISDIR(from.st.st_mode) &&
          call.services().rules().grant_gained_below(all, from.resolved, to.resolved) != nullptr;
 }
@@ -140,7 +142,7 @@ Action change_object(Call& call, const PathArgument& argument, LastLink last, bo
   if (const int error = call.resolve(argument.dirfd, argument.path, last, path, allow_empty); error != 0)
     return call.fails(error);
   if (!path.exists()) return absent(call, Verb::FileWrite, path);
-  if (is_unnamed(path)) {
+  if (is_unnamed(call, path)) {
     call.record().target.path = call.keep(path.resolved);
     call.grant("implied:unnamed-object", "no name leads to it: the plugin's own");
   } else if (!call.permit(Verb::FileWrite, path)) {
@@ -250,7 +252,7 @@ Action handle_link(Call& call) {
   call.record().resolved_target2 = call.record().resolved_target;
   call.record().resolved_target = call.keep(source.resolved);
   // An O_TMPFILE file gets its first name here: it is the plugin's own.
-  if (!is_unnamed(source) && widens(call, source, target) &&
+  if (!is_unnamed(call, source) && widens(call, source, target) &&
       !call.forbid("protected:alias-widens", "under the new name the plugin could do more with it", EACCES)) {
     return call.denied();
   }

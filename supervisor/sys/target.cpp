@@ -228,7 +228,16 @@ Result<UniqueFd> Procfs::open_descriptor_path(ThreadId tid, TargetFd fd) const {
 int Procfs::path_of(int fd, std::string& out) const {
   std::array<char, 16> name;
   std::snprintf(name.data(), name.size(), "%d", fd);
-  return link_text(own_fds_.get(), name.data(), out);
+  if (const int error = link_text(own_fds_.get(), name.data(), out); error != 0) return error;
+  constexpr std::string_view kUnlinked = " (deleted)";
+  if (!out.ends_with(kUnlinked)) return 0;
+  // A file may really be called so: then it is there.
+  struct stat object{};
+  struct stat named{};
+  if (::fstat(fd, &object) != 0) return errno;
+  if (::lstat(out.c_str(), &named) != 0 || named.st_dev != object.st_dev || named.st_ino != object.st_ino)
+    out.resize(out.size() - kUnlinked.size());
+  return 0;
 }
 
 int Procfs::reopen(int fd, int flags) const {

@@ -55,7 +55,9 @@ class Procfs {
   [[nodiscard]] Result<UniqueFd> open_exe(ProcessId pid) const;
   [[nodiscard]] Result<UniqueFd> open_descriptor_path(ThreadId tid, TargetFd fd) const;
 
-  // The canonical path of one of *our* descriptors, as the kernel names it. 0 or an errno.
+  // The canonical path of one of *our* descriptors, as the kernel names it. 0 or an errno. Where the name was
+  // unlinked meanwhile it is the last one, without the kernel's " (deleted)": no rule speaks of that text,
+  // and an object must not lose what a rule says of its name by losing the name.
   [[nodiscard]] int path_of(int fd, std::string& out) const;
   // Opens the object behind one of our O_PATH handles anew, with `flags`. An fd or -errno.
   [[nodiscard]] int reopen(int fd, int flags) const;

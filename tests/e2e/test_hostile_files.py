@@ -48,6 +48,16 @@ static int lists_of(const char *format) {
   return reads(path);
 }
 
+// An object whose name is gone: link v[2] to v[3], open that, remove it. What the rules say of "v[3]" must still hold.
+static int nameless(int flags, int reopen) {
+  char path[64];
+  int fd = -1;
+  if (link(v[2], v[3]) == 0) fd = open(v[3], flags);
+  unlink(v[3]);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return fd < 0 ? -1 : reopen < 0 ? fd : open(path, reopen);
+}
+
 static volatile struct open_how how;
 static void *flip(void *none) {
   for (;;) {
@@ -189,8 +199,17 @@ int main(int count, char **arguments) {
   if (IS("symlink")) out = symlink(v[2], v[3]) == 0 && reads(v[3]);
   if (IS("dangling")) out = symlink(v[2], v[3]) == 0 && open(v[3], O_WRONLY | O_CREAT, 0600) >= 0 && stat(v[2], &st) == 0;
   if (IS("truncate")) out = truncate(v[2], 0) == 0;
+  if (IS("passed")) {
+    out |= truncate("/proc/self/fd/0", 0) == 0;
+    out |= chmod("/proc/self/fd/0", 0777) == 0;
+    out |= fchmod(0, 0777) == 0;
+  }
   if (IS("chmod")) out = chmod(v[2], 0777) == 0;
   if (IS("fchmod")) out = fchmod(open(v[2], O_RDONLY), 0777) == 0;
+  if (IS("nameless-handle")) out = holds_secret(nameless(O_PATH, O_RDONLY));
+  if (IS("nameless-read")) out = holds_secret(nameless(O_WRONLY, O_RDONLY));
+  if (IS("nameless-write")) out = nameless(O_RDONLY, O_WRONLY) >= 0;
+  if (IS("nameless-chmod")) out = fchmod(nameless(O_RDONLY, -1), 0777) == 0;
   if (IS("tmpfile")) out = open(v[2], O_TMPFILE | O_RDWR, 0600) >= 0;
   if (IS("handle")) {
     snprintf(text, sizeof text, "/proc/self/fd/%d", open(v[2], O_PATH));
@@ -250,7 +269,9 @@ void _start(void) { for (;;) call(SYS_exit_group, 3, 0, 0); }
 
 LOAD = ["file:load:/lib/**", "file:load:/lib64/**", "file:load:/usr/lib/**", "file:read:/etc/ld.so.cache"]
 OWN = [f"file:{verb}:{{d}}/data/**" for verb in ("read", "write", "create", "delete")]
-# name, arguments, grants ({d}: the test's directory, {pid}: a process outside that has a secret environment)
+ALL = "file:read|list|write|create|delete:{d}/**"
+# name, arguments, grants ({d}: the test's directory, {pid}: a process outside that has a secret environment; a leading
+# "!" makes it a deny)
 ATTACKS = (
     ("read", ["{d}/secret"], []),
     ("write", ["{d}/secret"], ["file:read:{d}/secret"]),
@@ -268,6 +289,13 @@ ATTACKS = (
     ("fchmod", ["{d}/secret"], ["file:read:{d}/secret"]),
     ("tmpfile", ["{d}/private"], ["file:read:{d}/private/**"]),
     ("handle", ["{d}/secret"], ["file:read:/proc/self/**"]),
+    ("nameless-handle", ["{d}/private/s.txt", "{d}/private/b.txt"], [ALL, "!file:read:{d}/private/*.txt"]),
+    ("nameless-handle", ["{d}/private/s.txt", "{d}/private/b.txt"],
+     [{"use": "file:rw:{d}/**", "except": ["{d}/private/*.txt"]}, "file:create|delete:{d}/**"]),
+    ("nameless-read", ["{d}/private/s.txt", "{d}/private/b.txt"], [ALL, "!file:read:{d}/private/*.txt"]),
+    ("nameless-write", ["{d}/private/s.txt", "{d}/private/b.txt"], [ALL, "!file:write:{d}/private/*.txt"]),
+    ("nameless-chmod", ["{d}/private/s.txt", "{d}/private/b.txt"], [ALL, "!file:write:{d}/private/*.txt"]),
+    ("link", ["{d}/private/s.txt", "{d}/data/x"], [{"use": ALL, "except": ["{d}/private/*.txt"]}]),
     ("in-root", ["{d}"], ["file:read:{d}/data/**"]),
     ("thread-table", ["{d}/data", "{d}"], ["file:read:{d}/data/**"]),
     ("clone-vm", ["{d}/secret"], ["file:read:{d}/data/**"]),
@@ -280,6 +308,18 @@ ATTACKS = (
     ("kill", ["{pid}"], []),
     ("priority", ["{pid}"], []),
 )
+
+
+def filled(value, **names):
+    """`value` with its {names} filled in."""
+    if isinstance(value, dict):
+        return {key: filled(member, **names) for key, member in value.items()}
+    return [filled(member, **names) for member in value] if isinstance(value, list) else value.format(**names)
+
+
+def permissions(grants):
+    return {"required": [grant for grant in grants if not str(grant).startswith("!")],
+            "deny": [grant[1:] for grant in grants if str(grant).startswith("!")]}
 
 
 def with_loader(source, loader, change):
@@ -352,15 +392,31 @@ class HostileFiles(sbx.BoxTest):
             pid = self.outside(uid)
             for suffix in ("", "-static"):
                 for act, arguments, grants in ATTACKS:
-                    fill = [[text.format(d=self.dir, pid=pid) for text in texts] for texts in (arguments, grants)]
+                    fill = filled([arguments, grants], d=self.dir, pid=pid)
                     with self.subTest(act=act, grants=grants, suffix=suffix, uid=uid):
                         command = [self.program(suffix), act, *fill[0]]
                         self.reset(uid)
                         self.assertEqual(self.run_native(command, uid).returncode, 3)
                         self.reset(uid)
-                        done = self.run_box(LOAD + fill[1], command, uid=uid)
+                        done = self.run_box(permissions(LOAD + fill[1]), command, uid=uid)
                         self.assertEqual(done.returncode, 0, done.stderr)
                         self.assertTrue(done.denials())
+
+    def test_unlinked_file_of_the_host(self):
+        """A descriptor for reading, passed from outside, of a file whose name is gone by then."""
+        for uid in self.each_user():
+            for suffix in ("", "-static"):
+                for box in (False, True):
+                    with self.subTest(suffix=suffix, uid=uid, box=box):
+                        path = self.write("passed", "SECRET\n")
+                        os.chown(path, os.geteuid() if uid is None else uid, -1)
+                        with open(path, "rb") as file:
+                            os.unlink(path)
+                            command = [self.program(suffix), "passed"]
+                            run = self.run_box if box else lambda _, *rest, **options: self.run_native(*rest, **options)
+                            done = run(LOAD, command, uid=uid, stdin=file)
+                            self.assertEqual(done.returncode, 0 if box else 3, done.stderr)
+                            self.assertEqual(os.fstat(file.fileno()).st_size, 7 if box else 0)
 
     def test_open_how_exchanged(self):
         """openat2(2) reads its flags from memory: nothing of it may be left to the kernel."""
