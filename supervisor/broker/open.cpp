@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "supervisor/broker/call.h"
@@ -66,13 +67,58 @@ int open_how_at(int dir, const char* path, std::uint64_t flags, std::uint64_t mo
   return fd < 0 ? -errno : fd;
 }
 
-// Terminals belong to the caller's session and controlling terminal: only the kernel, acting as the caller,
-// can open them. The floor grants the plugin itself these devices and no other file to write.
-bool is_terminal(const struct stat& st) {
+// Pseudo-terminals: opening one neither waits nor has an effect on others.
+bool is_pseudo_terminal(const struct stat& st) {
   if (!S_ISCHR(st.st_mode)) return false;
   const unsigned device = major(st.st_rdev);
-  return (device == 5 && (minor(st.st_rdev) == 0 || minor(st.st_rdev) == 2)) ||
-         (device >= 136 && device <= 143);
+  return (device == 5 && minor(st.st_rdev) == 2) || (device >= 136 && device <= 143);
+}
+
+// /dev/tty: whoever opens it gets its own controlling terminal. The supervisor has none.
+bool is_own_terminal(const struct stat& st) { return S_ISCHR(st.st_mode) && st.st_rdev == makedev(5, 0); }
+
+// The device number of the caller's controlling terminal, 0 where it has none. See proc(5), tty_nr.
+dev_t controlling_terminal(Call& call) {
+  std::string text;
+  if (call.services().proc.read_file(call.tid().value, "stat", text) != 0) return 0;
+  int number = 0;
+  const std::size_t after = text.rfind(')');  // the name may hold anything
+  if (after == std::string::npos || std::sscanf(text.c_str() + after, ") %*c %*d %*d %*d %d", &number) != 1)
+    return 0;
+  const auto bits = static_cast<unsigned>(number);
+  return makedev((bits >> 8) & 0xfff, (bits & 0xff) | ((bits >> 12) & 0xfff00));
+}
+
+// Opens a terminal by its number: under its name in /dev, or, where that is out of reach (another user's
+// terminal, one that a container was given), as a standard stream that the caller has of it. An fd or -errno.
+int open_terminal(Call& call, dev_t device, int flags) {
+  const auto is_it = [&](int fd) {
+    struct stat st{};
+    return ::fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == device;
+  };
+  std::string name = "/dev/pts/" + std::to_string(minor(device));
+  if (major(device) < 136 || major(device) > 143) {
+    const std::string link =
+        "/sys/dev/char/" + std::to_string(major(device)) + ":" + std::to_string(minor(device));
+    std::array<char, 512> text{};
+    const ssize_t got = ::readlink(link.c_str(), text.data(), text.size());
+    const std::string_view target(text.data(), got < 0 ? 0 : static_cast<std::size_t>(got));
+    name = "/dev/" + std::string(target.substr(target.rfind('/') + 1));
+  }
+  int error = ENXIO;
+  if (const UniqueFd handle(::open(name.c_str(), O_PATH | O_CLOEXEC));
+      handle.valid() && is_it(handle.get())) {
+    const int fd = call.services().proc.reopen(handle.get(), flags);
+    if (fd >= 0) return fd;
+    error = -fd;
+  }
+  for (int number = 0; number < 3; ++number) {
+    auto copy = sys::duplicate_descriptor(call.services().proc, call.tid(), TargetFd{number});
+    if (!copy || !is_it(copy->get())) continue;
+    const int have = ::fcntl(copy->get(), F_GETFL) & O_ACCMODE;
+    if (have == O_RDWR || have == (flags & O_ACCMODE)) return copy->release();
+  }
+  return -error;
 }
 
 // Raw memory and ports of the machine.
@@ -169,12 +215,21 @@ Action open_existing(Call& call, const OpenRequest& request, PinnedPath& path) {
     }
   }
   if (directory && (request.creates() || request.writes())) return call.fails(EISDIR);
-  if (is_terminal(path.st)) return Continue{ContinueSafety::FloorBounded};
+  if (is_own_terminal(path.st)) {
+    // Never the kernel's to open: the name may be another by the time that it reads it.
+    const dev_t device = controlling_terminal(call);
+    if (device == 0) return call.fails(ENXIO);
+    UniqueFd terminal(
+        open_terminal(call, device, (request.flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK | O_NOCTTY));
+    if (terminal.get() < 0) return call.fails(-terminal.release());
+    if (!restore_blocking(terminal.get(), request)) return call.refuse(EIO, "fcntl failed");
+    return InstallFd{std::move(terminal), request.has(O_CLOEXEC)};
+  }
 
   int flags = (request.flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY;
   const bool regular = S_ISREG(path.st.st_mode) || directory;
   const bool may_block =
-      !request.has(O_NONBLOCK) && !regular &&
+      !request.has(O_NONBLOCK) && !regular && !is_pseudo_terminal(path.st) &&
       (S_ISCHR(path.st.st_mode) ? major(path.st.st_rdev) != 1 : (request.flags & O_ACCMODE) != O_RDWR);
   if (may_block && !call.on_worker()) return NeedsWorker{};
   if (regular && !call.on_worker()) flags |= O_NONBLOCK;  // a lease must not hold the receiver

@@ -1,5 +1,6 @@
 #include "supervisor/launch/floor.h"
 
+#include <cstdint>
 #include <set>
 #include <string>
 
@@ -24,18 +25,16 @@ sys::LandlockPlan compile_floor(const checker::Ruleset& rules) {
   }
   for (const std::string& path : runnable) plan.rules.push_back({path, sys::kFsExecute | sys::kFsReadFile});
 
-  for (const char* terminal : {"/dev/tty", "/dev/ptmx", "/dev/pts"}) {
-    const std::string path(terminal);
-    const std::string below = path == "/dev/pts" ? path + "/0" : path;
-    std::uint64_t access = 0;
-    const auto granted = [&](Verb verb) {
-      return checker::decide(rules, {.verbs = verb, .as_written = below, .resolved = below, .endpoint = {}})
-          .allowed();
-    };
-    if (granted(Verb::FileRead)) access |= sys::kFsReadFile | sys::kFsIoctlDev;
-    if (granted(Verb::FileWrite)) access |= sys::kFsWriteFile | sys::kFsIoctlDev;
-    if (access != 0) plan.rules.push_back({path, access});
-  }
+  // ioctl(TIOCGPTPEER): the kernel opens the other end of a pseudo-terminal as the plugin. See openpty(3).
+  const auto granted = [&](Verb verb) {
+    return checker::decide(
+               rules, {.verbs = verb, .as_written = "/dev/pts/0", .resolved = "/dev/pts/0", .endpoint = {}})
+        .allowed();
+  };
+  std::uint64_t access = 0;
+  if (granted(Verb::FileRead)) access |= sys::kFsReadFile | sys::kFsIoctlDev;
+  if (granted(Verb::FileWrite)) access |= sys::kFsWriteFile | sys::kFsIoctlDev;
+  if (access != 0) plan.rules.push_back({"/dev/pts", access});
   return plan;
 }
 

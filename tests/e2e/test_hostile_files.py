@@ -79,6 +79,27 @@ static int openat2_swap(void) {
   return 0;
 }
 
+static volatile char name[128];
+static void *flip_name(void *none) {
+  for (;;) {
+    strcpy((char *)name, "/dev/tty");
+    for (volatile int i = 0; i < 300; i++) {}
+    strcpy((char *)name, v[2]);
+    for (volatile int i = 0; i < 300; i++) {}
+  }
+  return none;
+}
+static int terminal_swap(void) {
+  pthread_t thread;
+  pthread_create(&thread, NULL, flip_name, NULL);
+  for (const time_t end = time(NULL) + 1; time(NULL) < end;) {
+    const int fd = open((const char *)name, O_RDONLY);
+    if (holds_secret(fd)) return 1;
+    if (fd >= 0) close(fd);
+  }
+  return 0;
+}
+
 static int in_root(void) {
   struct open_how in = {.flags = O_RDONLY, .resolve = RESOLVE_IN_ROOT};
   const int dir = open(v[2], O_PATH);
@@ -225,6 +246,7 @@ int main(int count, char **arguments) {
   if (IS("proc-thread")) out = lists_of("/proc/thread-self/root/proc/%s/environ");
   if (IS("proc-cwd")) out = chdir("/proc") == 0 && lists_of("/proc/self/cwd/%s/environ");
   if (IS("openat2-swap")) out = openat2_swap();
+  if (IS("terminal-swap")) out = terminal_swap();
   if (IS("in-root")) out = in_root();
   if (IS("thread-table")) out = thread_table();
   if (IS("clone-vm")) out = clone_vm();
@@ -426,6 +448,17 @@ class HostileFiles(sbx.BoxTest):
             command = [self.program("-static"), "openat2-swap", self.path("secret")]
             self.assertEqual(self.run_native(command, uid).returncode, 3)
             done = self.run_box([f"exec:run:{self.dir}/**/hostile-static"], command, ["--quiet"], uid)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertTrue(done.denied(self.path("secret")))
+
+    def test_terminal_exchanged(self):
+        """The name of a terminal, which becomes another file's once it is judged: below what the floor lets exec read."""
+        for uid in self.each_user():
+            self.reset(uid)
+            command = [self.program("-static"), "terminal-swap", self.path("secret")]
+            self.assertEqual(self.run_native(command, uid).returncode, 3)
+            done = self.run_box(["file:read:/dev/tty", f"exec:run:{self.dir}/**/hostile-static"], command, ["--quiet"],
+                                uid)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertTrue(done.denied(self.path("secret")))
 

@@ -275,6 +275,41 @@ class Transparency(sbx.BoxTest):
             self.assertEqual(code, 0)
             self.assertEqual(boxed, native)
 
+    def test_terminals_are_opened_for_the_plugin(self):
+        """/dev/tty is the caller's own, in its session and in one with another terminal or none."""
+        probe = """if True:
+            import os, pty, subprocess, termios
+            def use(fd):
+                os.tcsetpgrp(fd, os.getpgrp())
+                termios.tcsetattr(fd, termios.TCSANOW, termios.tcgetattr(fd))
+                return os.isatty(fd), os.tcgetpgrp(fd) == os.getpgrp(), os.get_inheritable(fd), os.get_blocking(fd)
+            print(use(os.open('/dev/tty', os.O_RDWR)), use(os.open('/dev/tty', os.O_RDONLY)))
+            print(use(os.open(os.ttyname(0), os.O_RDWR)))
+            print(subprocess.run(['/bin/sh', '-c', 'read line </dev/tty; echo got $line >/dev/tty; stty -F /dev/tty speed'],
+                                 stdin=subprocess.DEVNULL).returncode)
+            pid, master = pty.fork()
+            if pid == 0:
+                with open('/dev/tty', 'w') as tty: tty.write('inner ' + str(os.ttyname(0) == os.ttyname(1)))
+                os._exit(0)
+            print(os.read(master, 100), os.waitpid(pid, 0)[1])
+            if os.fork() == 0:
+                os.setsid()
+                try: os.open('/dev/tty', os.O_RDWR)
+                except OSError as error: print(error)
+                os._exit(0)
+            os.wait()
+            print('that was', 'all')"""
+        argv = ["/usr/bin/python3", "-S", "-E", "-c", probe]
+
+        def talk(master):
+            os.write(master, b"a line\n")
+            return self.read_until(master, b"that was all")
+        _, native = self.on_terminal(argv, talk)
+        code, boxed = self.on_terminal(self.command(sbx.EVERYTHING, argv), talk)
+        self.assertEqual(boxed, native)
+        self.assertIn(b"No such device", native)
+        self.assertEqual(code, 0)
+
 
 if __name__ == "__main__":
     sbx.main()
