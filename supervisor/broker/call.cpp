@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 #include "supervisor/broker/blocking.h"
@@ -317,6 +318,25 @@ Action Call::refuse(int err, std::string_view why) {
 Action Call::result(std::int64_t value) const {
   if (value < 0) return ReplyErrno{errno};
   return ReplyValue{value};
+}
+
+std::optional<std::unique_lock<std::timed_mutex>> Call::may_wait() const {
+  if (on_worker_) return std::unique_lock<std::timed_mutex>();
+  std::unique_lock lock(services_.receiver_waits, std::chrono::milliseconds(2));
+  if (!lock.owns_lock()) return std::nullopt;
+  return lock;
+}
+
+bool Call::still_named(const sys::PinnedPath& path) const {
+  if (!path.parent.valid()) return true;  // by a magic link: acted on by itself, or not at all
+  std::string name;
+  if (services_.proc.path_of(path.parent.get(), name) != 0) return false;
+  if (path.leaf != ".") name += name == "/" ? path.leaf : "/" + path.leaf;
+  if (name != path.resolved) return false;
+  struct stat now{};
+  if (::fstatat(path.parent.get(), path.leaf.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0)
+    return errno == ENOENT && !path.exists();
+  return path.exists() && now.st_dev == path.st.st_dev && now.st_ino == path.st.st_ino;
 }
 
 void Call::begin_blocking() { blocker_ = services_.blocking->enter(notification_.id, tid()); }

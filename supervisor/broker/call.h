@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -128,6 +129,15 @@ class Call {
   [[nodiscard]] Action refuse(int err, std::string_view why);
   // The result of a raw call made for the plugin: value >= 0, or -1 with errno.
   [[nodiscard]] Action result(std::int64_t value) const;
+
+  // Before a system call that may wait for a lock of the file's, as during another thread's long write: one
+  // receiver at a time goes on, the other stays free for other calls. Hold the result while acting; nullopt =
+  // return NeedsWorker{}.
+  [[nodiscard]] std::optional<std::unique_lock<std::timed_mutex>> may_wait() const;
+  // True where parent and leaf still are what was judged: the parent by its name, the leaf by its identity,
+  // or still absent. Proves it for as long as Services::names is held.
+  [[nodiscard]] bool still_named(const sys::PinnedPath& path) const;
+  static constexpr int kMaxAttempts = 16;  // at a name that others change meanwhile
 
   // ---- blocking work (only with on_worker()) ----
   // Runs `work` (a raw call returning -1/errno) so that it is interrupted when the caller is killed or has a

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 
 #include "supervisor/broker/call.h"
 #include "supervisor/broker/services.h"
@@ -253,8 +254,8 @@ Action open_existing(Call& call, const OpenRequest& request, PinnedPath& path) {
   return InstallFd{std::move(opened), request.has(O_CLOEXEC)};
 }
 
-// Retried by the caller where somebody else made the name first: EEXIST without O_EXCL.
-Action open_new(Call& call, const OpenRequest& request, const PinnedPath& path, bool& made_by_other) {
+// nullopt: the name is not what was judged any more, or somebody else made it first (EEXIST without O_EXCL).
+std::optional<Action> open_new(Call& call, const OpenRequest& request, const PinnedPath& path) {
   if (path.trailing_slash) return call.fails(EISDIR);
   if (!call.permit(Verb::FileCreate, path)) return call.denied();
   if ((request.mode & (S_ISUID | S_ISGID)) != 0 &&
@@ -265,13 +266,16 @@ Action open_new(Call& call, const OpenRequest& request, const PinnedPath& path, 
   if (call.thread_facts(facts) != 0) return call.refuse(EACCES, "the caller's umask cannot be read");
   ::umask(facts->umask);  // this thread's own (CLONE_FS is unshared); the kernel then applies ACL defaults as
                           // natively
-  // O_EXCL and O_NOFOLLOW: a link that was put here meanwhile is never followed by us, who are not confined.
-  const int flags = request.flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
+  const auto waits = call.may_wait();
+  if (!waits) return NeedsWorker{};
+  const std::lock_guard lock(call.services().names);
+  if (!call.still_named(path)) return std::nullopt;
+  // O_EXCL: a link that was put here meanwhile is never followed by us, who are not confined.
+  const int flags = request.flags | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC;
   const int fd = ::openat(path.parent.get(), path.leaf.c_str(), flags, request.mode);
   if (fd < 0) {
-    const int error = errno;
-    made_by_other = error == EEXIST && !request.has(O_EXCL);
-    return call.fails(error);
+    if (errno == EEXIST && !request.has(O_EXCL)) return std::nullopt;
+    return call.fails(errno);
   }
   UniqueFd opened(fd);
   struct stat st{};
@@ -352,7 +356,7 @@ Action open_slow(Call& call, const OpenRequest& request) {
   const auto identity = call.assume_identity();
   if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
   const bool keep_link = request.has(O_NOFOLLOW) || request.has(O_CREAT | O_EXCL);
-  for (int attempt = 0; attempt < 16; ++attempt) {
+  for (int attempt = 0; attempt < Call::kMaxAttempts; ++attempt) {
     PinnedPath path;
     const int error =
         call.resolve(request.dirfd, request.path, keep_link ? sys::LastLink::Keep : sys::LastLink::Follow,
@@ -362,9 +366,7 @@ Action open_slow(Call& call, const OpenRequest& request) {
     if (request.unnamed()) return open_unnamed(call, request, path);
     if (path.exists()) return open_existing(call, request, path);
     if (!request.creates()) return open_absent(call, request, path);
-    bool made_by_other = false;
-    Action action = open_new(call, request, path, made_by_other);
-    if (!made_by_other) return action;
+    if (std::optional<Action> action = open_new(call, request, path)) return std::move(*action);
   }
   return call.refuse(EAGAIN, "the name changed again and again");
 }

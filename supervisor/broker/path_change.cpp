@@ -13,6 +13,8 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <initializer_list>
+#include <mutex>
 #include <string>
 
 #include "supervisor/broker/call.h"
@@ -120,17 +122,41 @@ bool setid_refused(Call& call, mode_t mode, bool directory) {
   return !call.forbid("protected:setid-bit", "a set-user-ID or set-group-ID program", EPERM);
 }
 
+// A change of names. `attempt` resolves and judges; nullopt: what it judged was not there any more when it
+// came to act.
+template <typename Attempt>
+Action change_names(Call& call, Attempt&& attempt) {
+  const auto identity = call.assume_identity();
+  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
+  for (int count = 0; count < Call::kMaxAttempts; ++count) {
+    if (std::optional<Action> action = attempt()) return std::move(*action);
+  }
+  return call.refuse(EAGAIN, "the name changed again and again");
+}
+
+// Acts where the judged names still hold, and nothing of the plugin can change them meanwhile.
+template <typename Act>
+std::optional<Action> act_on_names(Call& call, std::initializer_list<const PinnedPath*> paths, Act&& act) {
+  const auto waits = call.may_wait();
+  if (!waits) return NeedsWorker{};
+  const std::lock_guard lock(call.services().names);
+  for (const PinnedPath* path : paths) {
+    if (!call.still_named(*path)) return std::nullopt;
+  }
+  return act();
+}
+
 // mkdir, mknod, symlink: a new entry. `act` performs it on (parent, leaf).
 template <typename Act>
 Action create_entry(Call& call, const PathArgument& argument, Act&& act) {
-  const auto identity = call.assume_identity();
-  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
-  PinnedPath path;
-  if (const int error = call.resolve(argument.dirfd, argument.path, LastLink::Entry, path); error != 0)
-    return call.fails(error);
-  if (path.exists()) return taken(call, path);
-  if (!call.permit(Verb::FileCreate, path)) return call.denied();
-  return act(path);
+  return change_names(call, [&]() -> std::optional<Action> {
+    PinnedPath path;
+    if (const int error = call.resolve(argument.dirfd, argument.path, LastLink::Entry, path); error != 0)
+      return call.fails(error);
+    if (path.exists()) return taken(call, path);
+    if (!call.permit(Verb::FileCreate, path)) return call.denied();
+    return act_on_names(call, {&path}, [&] { return act(path); });
+  });
 }
 
 // A change of an existing object's content or metadata.
@@ -152,15 +178,17 @@ Action change_object(Call& call, const PathArgument& argument, LastLink last, bo
 }
 
 Action remove_entry(Call& call, const PathArgument& argument, int flags) {
-  const auto identity = call.assume_identity();
-  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
-  PinnedPath path;
-  if (const int error = call.resolve(argument.dirfd, argument.path, LastLink::Entry, path); error != 0)
-    return call.fails(error);
-  if (!path.exists()) return absent(call, Verb::FileDelete, path);
-  if (!call.permit(Verb::FileDelete, path)) return call.denied();
-  if (!path.parent.valid()) return call.fails(EPERM);
-  return call.result(::unlinkat(path.parent.get(), leaf_of(path).c_str(), flags));
+  return change_names(call, [&]() -> std::optional<Action> {
+    PinnedPath path;
+    if (const int error = call.resolve(argument.dirfd, argument.path, LastLink::Entry, path); error != 0)
+      return call.fails(error);
+    if (!path.exists()) return absent(call, Verb::FileDelete, path);
+    if (!call.permit(Verb::FileDelete, path)) return call.denied();
+    if (!path.parent.valid()) return call.fails(EPERM);
+    return act_on_names(call, {&path}, [&] {
+      return call.result(::unlinkat(path.parent.get(), leaf_of(path).c_str(), flags));
+    });
+  });
 }
 
 timespec from_microseconds(const timeval& value) {
@@ -197,32 +225,35 @@ Action handle_rename(Call& call) {
     return call.fails(EINVAL);
   if ((flags & (RENAME_NOREPLACE | RENAME_WHITEOUT)) != 0 && (flags & RENAME_EXCHANGE) != 0)
     return call.fails(EINVAL);
-  const auto identity = call.assume_identity();
-  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
-  PinnedPath source;
-  PinnedPath target;
-  if (const int error = call.resolve(from.dirfd, from.path, LastLink::Entry, source); error != 0)
-    return call.fails(error);
-  if (const int error = call.resolve(to.dirfd, to.path, LastLink::Entry, target); error != 0)
-    return call.fails(error);
-  if (!source.exists()) return absent(call, Verb::FileDelete, source);
-  if ((flags & RENAME_WHITEOUT) != 0 &&
-      !call.forbid("protected:device-node", "a whiteout is a device node", EPERM))
-    return call.denied();
-  const bool exchange = (flags & RENAME_EXCHANGE) != 0;
-  if (exchange && !target.exists()) return absent(call, Verb::FileDelete, target);
-  const VerbSet both = Verb::FileDelete | Verb::FileCreate;
-  if (!call.permit(exchange ? both : VerbSet(Verb::FileDelete), source)) return call.denied();
-  if (!call.permit_second(exchange || target.exists() ? both : VerbSet(Verb::FileCreate), target))
-    return call.denied();
-  if ((widens(call, source, target) || (exchange && widens(call, target, source))) &&
-      !call.forbid("protected:alias-widens", "under the new name the plugin could do more with it", EACCES)) {
-    return call.denied();
-  }
-  if (!may_move(call, source) || !may_move(call, target)) return call.denied();
-  if (!source.parent.valid() || !target.parent.valid()) return call.fails(EXDEV);
-  return call.result(::syscall(SYS_renameat2, source.parent.get(), leaf_of(source).c_str(),
-                               target.parent.get(), leaf_of(target).c_str(), flags));
+  return change_names(call, [&]() -> std::optional<Action> {
+    PinnedPath source;
+    PinnedPath target;
+    if (const int error = call.resolve(from.dirfd, from.path, LastLink::Entry, source); error != 0)
+      return call.fails(error);
+    if (const int error = call.resolve(to.dirfd, to.path, LastLink::Entry, target); error != 0)
+      return call.fails(error);
+    if (!source.exists()) return absent(call, Verb::FileDelete, source);
+    if ((flags & RENAME_WHITEOUT) != 0 &&
+        !call.forbid("protected:device-node", "a whiteout is a device node", EPERM))
+      return call.denied();
+    const bool exchange = (flags & RENAME_EXCHANGE) != 0;
+    if (exchange && !target.exists()) return absent(call, Verb::FileDelete, target);
+    const VerbSet both = Verb::FileDelete | Verb::FileCreate;
+    if (!call.permit(exchange ? both : VerbSet(Verb::FileDelete), source)) return call.denied();
+    if (!call.permit_second(exchange || target.exists() ? both : VerbSet(Verb::FileCreate), target))
+      return call.denied();
+    if ((widens(call, source, target) || (exchange && widens(call, target, source))) &&
+        !call.forbid("protected:alias-widens", "under the new name the plugin could do more with it",
+                     EACCES)) {
+      return call.denied();
+    }
+    if (!may_move(call, source) || !may_move(call, target)) return call.denied();
+    if (!source.parent.valid() || !target.parent.valid()) return call.fails(EXDEV);
+    return act_on_names(call, {&source, &target}, [&] {
+      return call.result(::syscall(SYS_renameat2, source.parent.get(), leaf_of(source).c_str(),
+                                   target.parent.get(), leaf_of(target).c_str(), flags));
+    });
+  });
 }
 
 Action handle_link(Call& call) {
@@ -233,40 +264,43 @@ Action handle_link(Call& call) {
   if (auto failed = decode(call, at ? 2 : -1, at ? 3 : 1, to)) return std::move(*failed);
   const int flags = at ? call.int_arg(4) : 0;
   if ((flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) != 0) return call.fails(EINVAL);
-  const auto identity = call.assume_identity();
-  if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
-  PinnedPath source;
-  PinnedPath target;
-  const auto last = (flags & AT_SYMLINK_FOLLOW) != 0 ? LastLink::Follow : LastLink::Keep;
-  if (const int error = call.resolve(from.dirfd, from.path, last, source, (flags & AT_EMPTY_PATH) != 0);
-      error != 0)
-    return call.fails(error);
-  if (const int error = call.resolve(to.dirfd, to.path, LastLink::Keep, target); error != 0)
-    return call.fails(error);
-  if (!source.exists()) return absent(call, Verb::FileRead, source);
-  if (target.exists()) return taken(call, target);
-  call.record().resolved_target2 = {};
-  if (!call.permit(Verb::FileCreate, target)) return call.denied();
-  call.record().target.path2 = call.record().target.path;
-  call.record().target.path = call.keep(source.as_written);
-  call.record().resolved_target2 = call.record().resolved_target;
-  call.record().resolved_target = call.keep(source.resolved);
-  // An O_TMPFILE file gets its first name here: it is the plugin's own.
-  if (!is_unnamed(call, source) && widens(call, source, target) &&
-      !call.forbid("protected:alias-widens", "under the new name the plugin could do more with it", EACCES)) {
-    return call.denied();
-  }
-  // The pinned object itself, by our own descriptor: the name may mean another file by now. Where the kernel
-  // does not let us (no CAP_DAC_READ_SEARCH), our descriptor's magic link does.
-  std::array<char, 16> name;
-  std::snprintf(name.data(), name.size(), "%d", source.object.get());
-  if (S_ISLNK(source.st.st_mode)) {
-    if (!source.parent.valid()) return call.fails(EXDEV);
-    return call.result(
-        ::linkat(source.parent.get(), source.leaf.c_str(), target.parent.get(), leaf_of(target).c_str(), 0));
-  }
-  return call.result(::linkat(call.services().proc.own_descriptors(), name.data(), target.parent.get(),
-                              leaf_of(target).c_str(), AT_SYMLINK_FOLLOW));
+  return change_names(call, [&]() -> std::optional<Action> {
+    PinnedPath source;
+    PinnedPath target;
+    const auto last = (flags & AT_SYMLINK_FOLLOW) != 0 ? LastLink::Follow : LastLink::Keep;
+    if (const int error = call.resolve(from.dirfd, from.path, last, source, (flags & AT_EMPTY_PATH) != 0);
+        error != 0)
+      return call.fails(error);
+    if (const int error = call.resolve(to.dirfd, to.path, LastLink::Keep, target); error != 0)
+      return call.fails(error);
+    if (!source.exists()) return absent(call, Verb::FileRead, source);
+    if (target.exists()) return taken(call, target);
+    call.record().resolved_target2 = {};
+    if (!call.permit(Verb::FileCreate, target)) return call.denied();
+    call.record().target.path2 = call.record().target.path;
+    call.record().target.path = call.keep(source.as_written);
+    call.record().resolved_target2 = call.record().resolved_target;
+    call.record().resolved_target = call.keep(source.resolved);
+    // An O_TMPFILE file gets its first name here: it is the plugin's own.
+    if (!is_unnamed(call, source) && widens(call, source, target) &&
+        !call.forbid("protected:alias-widens", "under the new name the plugin could do more with it",
+                     EACCES)) {
+      return call.denied();
+    }
+    return act_on_names(call, {&source, &target}, [&]() -> Action {
+      // The pinned object itself, by our own descriptor: the name may mean another file by now. Where the
+      // kernel does not let us (no CAP_DAC_READ_SEARCH), our descriptor's magic link does.
+      std::array<char, 16> name;
+      std::snprintf(name.data(), name.size(), "%d", source.object.get());
+      if (S_ISLNK(source.st.st_mode)) {
+        if (!source.parent.valid()) return call.fails(EXDEV);
+        return call.result(::linkat(source.parent.get(), source.leaf.c_str(), target.parent.get(),
+                                    leaf_of(target).c_str(), 0));
+      }
+      return call.result(::linkat(call.services().proc.own_descriptors(), name.data(), target.parent.get(),
+                                  leaf_of(target).c_str(), AT_SYMLINK_FOLLOW));
+    });
+  });
 }
 
 Action handle_symlink(Call& call) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -81,6 +82,12 @@ class Services {
   std::atomic<std::uint32_t> exec_epoch{1};
 
   JudgedBinds judged_binds;
+  // Held from the last look at a name to its change. Every change of a name by the plugin passes here, so
+  // none can put another object under a name that was judged.
+  std::mutex names;
+  // Held by the one receiver that is in a call which may wait for a lock of the file's. See Call::may_wait.
+  std::timed_mutex receiver_waits;
+
   BlockingCalls* blocking = nullptr;
   ExecVerifier* execs = nullptr;
   // A denial was recorded (control thread prints it). Must not block.

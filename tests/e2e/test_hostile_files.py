@@ -100,6 +100,22 @@ static int terminal_swap(void) {
   return 0;
 }
 
+static void *exchange_names(void *none) {
+  for (;;) syscall(SYS_renameat2, AT_FDCWD, v[2], AT_FDCWD, v[3], 2);
+  return none;
+}
+static int rename_race(void) {  // v[2] is a file, v[3] a directory, v[4] where the file may go; reads v[5]
+  pthread_t thread;
+  struct stat st;
+  pthread_create(&thread, NULL, exchange_names, NULL);
+  for (const time_t end = time(NULL) + 2; time(NULL) < end;) {
+    if (rename(v[2], v[4]) != 0) continue;
+    if (stat(v[4], &st) == 0 && S_ISDIR(st.st_mode)) break;
+    rename(v[4], v[2]);
+  }
+  return reads(v[5]);
+}
+
 static int in_root(void) {
   struct open_how in = {.flags = O_RDONLY, .resolve = RESOLVE_IN_ROOT};
   const int dir = open(v[2], O_PATH);
@@ -247,6 +263,7 @@ int main(int count, char **arguments) {
   if (IS("proc-cwd")) out = chdir("/proc") == 0 && lists_of("/proc/self/cwd/%s/environ");
   if (IS("openat2-swap")) out = openat2_swap();
   if (IS("terminal-swap")) out = terminal_swap();
+  if (IS("rename-race")) out = rename_race();
   if (IS("in-root")) out = in_root();
   if (IS("thread-table")) out = thread_table();
   if (IS("clone-vm")) out = clone_vm();
@@ -461,6 +478,23 @@ class HostileFiles(sbx.BoxTest):
                                 uid)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertTrue(done.denied(self.path("secret")))
+
+    def test_renamed_while_judged(self):
+        """Another thread puts a directory under the name of the file that may be moved."""
+        for uid in self.each_user():
+            command = [self.program("-static"), "rename-race", self.path("race/file"), self.path("race/tree"),
+                       self.path("data/p"), self.path("data/p/s.txt")]
+            grants = [f"file:create|delete|list:{self.dir}/**", f"file:read:{self.dir}/data/**/*.txt"]
+            for box in (False, True):
+                self.reset(uid)
+                shutil.rmtree(self.dir / "race", ignore_errors=True)
+                self.write("race/file", "own\n")
+                self.write("race/tree/s.txt", "SECRET\n")
+                for path in (self.dir / "race", *self.dir.glob("race/**/*")):
+                    os.chown(path, os.geteuid() if uid is None else uid, -1)
+                done = self.run_box(grants, command, ["--quiet"], uid) if box else self.run_native(command, uid)
+                self.assertEqual(done.returncode, 0 if box else 3, done.stderr)
+            self.assertTrue(done.denials())
 
     def test_loader(self):
         """A denied program as the ELF loader of one that may run."""
