@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "supervisor/broker/call.h"
 #include "supervisor/broker/exec_verifier.h"
@@ -58,13 +59,11 @@ std::string elf_loader(int fd, std::string_view head) {
   return {};
 }
 
-ExecTicket make_ticket(Call& call, const PinnedPath& file) {
-  const audit::Record& record = call.record();
-  ExecTicket ticket;
-  ticket.id = call.notification().id;
-  ticket.tid = call.tid();
-  ticket.as_written = file.as_written;
-  ticket.resolved = file.resolved;
+// What the record says of the decision, for when the call's own strings are gone.
+void note_decision(const audit::Record& record, ExecTicket& ticket) {
+  ticket.as_written = record.target.path;
+  ticket.resolved = record.resolved_target;
+  ticket.name = record.target.name;
   ticket.permission = record.permission;
   ticket.reason = record.reason;
   ticket.verdict = record.verdict;
@@ -75,6 +74,13 @@ ExecTicket make_ticket(Call& call, const PinnedPath& file) {
     ticket.rule_text = record.rule->text;
     ticket.rule_line = record.rule->line;
   }
+}
+
+ExecTicket make_ticket(Call& call, const PinnedPath& file) {
+  ExecTicket ticket;
+  ticket.id = call.notification().id;
+  ticket.tid = call.tid();
+  note_decision(call.record(), ticket);
   ticket.file_dev = file.st.st_dev;
   ticket.file_ino = file.st.st_ino;
   ticket.syscall = call.row().name;
@@ -84,6 +90,23 @@ ExecTicket make_ticket(Call& call, const PinnedPath& file) {
   ticket.caller_ppid = process.ppid;
   ticket.enforce = !call.auditing();
   return ticket;
+}
+
+// Judges an interpreter or a loader. Where it is refused it is the object of the record: a grant of the
+// program would change nothing. The program is named beside it.
+bool permit_part(Call& call, Verb verb, const PinnedPath& part, const PinnedPath& program,
+                 ExecTicket& ticket) {
+  audit::Record& record = call.record();
+  const bool first_refusal = record.verdict == audit::Verdict::Allow;
+  const bool go_on = call.permit_second(verb, part);
+  if (record.verdict == audit::Verdict::Allow || !first_refusal) return go_on;
+  record.target.name = call.keep(program.as_written);
+  record.target.path = std::exchange(record.target.path2, {});
+  record.resolved_target = std::exchange(record.resolved_target2, {});
+  record.dev = part.st.st_dev;
+  record.ino = part.st.st_ino;
+  if (go_on) note_decision(record, ticket);
+  return go_on;
 }
 
 // The name as the kernel will keep it in AT_EXECFN (fs/exec.c, alloc_bprm).
@@ -132,7 +155,10 @@ Action exec_file(Call& call, int dirfd, const std::string& path, int flags) {
       if (const int error = call.resolve(AT_FDCWD, loader, sys::LastLink::Follow, pinned); error != 0)
         return call.fails(error);
       if (!pinned.exists()) return call.fails(ENOENT);
-      if (!call.permit_second(Verb::FileLoad, pinned)) return call.denied();
+      if (!permit_part(call, Verb::FileLoad, pinned, file, ticket)) return call.denied();
+      ticket.loader = pinned.resolved;
+      ticket.loader_dev = pinned.st.st_dev;
+      ticket.loader_ino = pinned.st.st_ino;
       break;
     }
     const std::string_view name = script_interpreter(head);
@@ -144,7 +170,7 @@ Action exec_file(Call& call, int dirfd, const std::string& path, int flags) {
     if (const int error = call.resolve(AT_FDCWD, std::string(name), sys::LastLink::Follow, next); error != 0)
       return call.fails(error);
     if (!next.exists()) return call.fails(ENOENT);
-    if (!call.permit_second(Verb::ExecRun, next)) return call.denied();
+    if (!permit_part(call, Verb::ExecRun, next, file, ticket)) return call.denied();
     const int fd = call.services().proc.reopen(next.object.get(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
       return call.refuse(EACCES, "an interpreter that the supervisor may not read cannot be verified");
@@ -153,7 +179,6 @@ Action exec_file(Call& call, int dirfd, const std::string& path, int flags) {
     ticket.dev = interpreter.st.st_dev;
     ticket.ino = interpreter.st.st_ino;
   }
-  if (call.auditing()) ticket.verdict = call.record().verdict;
   call.services().execs->submit(std::move(ticket));
   return HandedOver{};
 }

@@ -8,6 +8,7 @@
 #include <sys/ptrace.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -15,7 +16,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <sstream>
 #include <system_error>
 
 #include "supervisor/base/errno_name.h"
@@ -66,6 +69,33 @@ std::string executed_name(Services& services, pid_t tgid) {
     return name;
   }
   return {};
+}
+
+// A file as one line of /proc/<pid>/maps names it.
+struct MappedFile {
+  dev_t dev = 0;
+  ino_t ino = 0;
+  std::string_view path;
+};
+
+// False for a line of memory without a file.
+bool parse_mapping(const std::string& line, MappedFile& out) {
+  unsigned major_number = 0;
+  unsigned minor_number = 0;
+  unsigned long ino = 0;
+  int path_at = 0;
+  if (std::sscanf(line.c_str(), "%*x-%*x %*s %*x %x:%x %lu %n", &major_number, &minor_number, &ino,
+                  &path_at) != 3)
+    return false;
+  out = {makedev(major_number, minor_number), ino,
+         std::string_view(line).substr(static_cast<std::size_t>(path_at))};
+  return ino != 0;
+}
+
+// Where maps and stat(2) number the devices of a file system differently (btrfs, overlayfs) the canonical
+// name decides: another file of that name would have to be mounted over it, which no plugin can.
+bool is_file(const MappedFile& mapped, dev_t dev, ino_t ino, std::string_view path) {
+  return mapped.dev == dev ? mapped.ino == ino : mapped.path == path;
 }
 
 }  // namespace
@@ -162,14 +192,19 @@ void ExecVerifier::done(pid_t tid) {
 void ExecVerifier::attach(ExecTicket ticket) {
   const pid_t tid = ticket.tid.value;
   if (::ptrace(PTRACE_SEIZE, tid, nullptr, PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL) != 0) {
-    const int error = errno;
-    if (error != ESRCH) {
-      if (ticket.enforce) {
-        write_denial(ticket, ticket.caller_tgid, "the exec cannot be verified (ptrace is not permitted)", {});
-        (void)services_.channel.reply_errno(ticket.id, EACCES);
-      } else {
-        (void)services_.channel.reply_continue(ticket.id);
-      }
+    // One that was killed meanwhile is no longer there, or is on its way out and gives EPERM.
+    if (errno == ESRCH || !services_.channel.alive(ticket.id)) return;
+    if (ticket.enforce) {
+      write_denial(ticket, ticket.caller_tgid, "the exec cannot be verified (ptrace is not permitted)", {});
+      (void)services_.channel.reply_errno(ticket.id, EACCES);
+      return;
+    }
+    audit::Record record = base_record(ticket);
+    record.enforcement = audit::Enforcement::None;
+    if (write(record, false)) {
+      (void)services_.channel.reply_continue(ticket.id);  // Continue: auditing, nothing is to be refused
+    } else {
+      (void)services_.channel.reply_errno(ticket.id, EIO);
     }
     return;
   }
@@ -240,6 +275,7 @@ audit::Record ExecVerifier::base_record(const ExecTicket& ticket) const {
                                .text = ticket.rule_text};
   record.target.path = ticket.as_written;
   record.resolved_target = ticket.resolved;
+  record.target.name = ticket.name;
   record.dev = ticket.file_dev;
   record.ino = ticket.file_ino;
   record.pid = ticket.caller_tgid;
@@ -284,20 +320,43 @@ void ExecVerifier::write_denial(const ExecTicket& ticket, pid_t tgid, std::strin
   (void)write(record, true);
 }
 
+// The script that the kernel was given, looked up once more from where the process stands. What the plugin
+// can change meanwhile (a link, or the working directory that it shares with another task) it may have
+// changed back: docs/threat-model.md.
+bool ExecVerifier::is_script(pid_t tgid, const ExecTicket& ticket) const {
+  if (executed_name(services_, tgid) != ticket.script) return false;
+  sys::PinnedPath path;
+  const sys::PathQuery query{.tid = ThreadId{tgid}, .path = ticket.script};
+  return services_.resolver.resolve(query, path) == 0 && path.exists() && path.st.st_dev == ticket.file_dev &&
+         path.st.st_ino == ticket.file_ino;
+}
+
+std::string_view ExecVerifier::mismatch(pid_t tgid, const ExecTicket& ticket, const std::string& exe) const {
+  struct stat st{};
+  const auto image = services_.proc.open_exe(ProcessId{tgid});
+  if (!image || ::fstat(image->get(), &st) != 0) return "the new image cannot be examined";
+  if (st.st_dev != ticket.dev || st.st_ino != ticket.ino)
+    return "another program was started than the one that was approved";
+  // At this stop the kernel has mapped the program and its loader, and nothing else.
+  std::string maps;
+  if (services_.proc.read_file(tgid, "maps", maps) != 0) return "the new image cannot be examined";
+  std::istringstream lines(maps);
+  for (std::string line; std::getline(lines, line);) {
+    MappedFile file;
+    if (parse_mapping(line, file) && !is_file(file, ticket.dev, ticket.ino, exe) &&
+        (ticket.loader.empty() || !is_file(file, ticket.loader_dev, ticket.loader_ino, ticket.loader)))
+      return "another loader was started than the one that was approved";
+  }
+  if (!ticket.script.empty() && !is_script(tgid, ticket))
+    return "another script was started than the one that was approved";
+  return {};
+}
+
 void ExecVerifier::verify(pid_t tgid, const ExecTicket& ticket) {
   services_.exec_epoch.fetch_add(1, std::memory_order_acq_rel);
-  std::string why;
-  struct stat st{};
   std::string exe;
   (void)services_.proc.read_link(tgid, "exe", exe);
-  const auto image = services_.proc.open_exe(ProcessId{tgid});
-  if (!image || ::fstat(image->get(), &st) != 0) {
-    why = "the new image cannot be examined";
-  } else if (st.st_dev != ticket.dev || st.st_ino != ticket.ino) {
-    why = "another program was started than the one that was approved";
-  } else if (!ticket.script.empty() && executed_name(services_, tgid) != ticket.script) {
-    why = "another script was started than the one that was approved";
-  }
+  const std::string_view why = mismatch(tgid, ticket, exe);
   if (!why.empty() && ticket.enforce) {
     write_denial(ticket, tgid, why, exe);
     (void)::kill(tgid, SIGKILL);

@@ -31,9 +31,12 @@ struct ExecTicket {
   ThreadId tid;
   dev_t dev = 0;  // the image that must be running: the file itself, or the script's last interpreter
   ino_t ino = 0;
+  dev_t loader_dev = 0;  // the ELF loader that it asks for, where it asks for one, and its canonical name
+  ino_t loader_ino = 0;
+  std::string loader;
   std::string
       script;  // the name as passed, where the file is a script: the interpreter must be given this very one
-  std::string as_written, resolved, permission, reason, rule_id, rule_layer, rule_file, rule_text;
+  std::string as_written, resolved, name, permission, reason, rule_id, rule_layer, rule_file, rule_text;
   int rule_line = 0;
   audit::Verdict verdict = audit::Verdict::Allow;
   dev_t file_dev = 0;
@@ -80,6 +83,9 @@ class ExecVerifier {
   void reap();
   void on_stop(pid_t pid, int status);
   void verify(pid_t tgid, const ExecTicket& ticket);
+  // Why what was started is not what the ticket approved; empty where it is. `exe` is the image's name.
+  std::string_view mismatch(pid_t tgid, const ExecTicket& ticket, const std::string& exe) const;
+  bool is_script(pid_t tgid, const ExecTicket& ticket) const;
   void write_failure(const ExecTicket& ticket, int err);
   void write_denial(const ExecTicket& ticket, pid_t tgid, std::string_view why, std::string_view actual);
   bool write(const audit::Record& record, bool denial);

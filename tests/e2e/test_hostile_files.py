@@ -180,6 +180,41 @@ static int concurrent_execs(void) {
   return 1;
 }
 
+static int flip_directory(void *none) {
+  (void)none;
+  for (;;) {
+    chdir(v[2]);
+    for (volatile int i = 0; i < 3000; i++) {}
+    chdir(v[3]);
+    for (volatile int i = 0; i < 3000; i++) {}
+  }
+}
+static int exec_program(void *none) { (void)none; execl(v[4], v[4], (char *)NULL); _exit(1); }
+static int exec_race(void) {  // v[4] needs what is named alike in v[2], which may be used, and in v[3]
+  char *stacks = malloc(1 << 18);
+  const pid_t flipping = clone(flip_directory, stacks + (1 << 17), CLONE_VM | CLONE_FS | SIGCHLD, NULL);
+  int out = 0;
+  for (const time_t end = time(NULL) + 2; time(NULL) < end && !out;) {
+    int status = 0;
+    const pid_t child = clone(exec_program, stacks + (1 << 18), CLONE_FS | SIGCHLD, NULL);
+    waitpid(child, &status, 0);
+    out = WIFEXITED(status) && WEXITSTATUS(status) == 3;
+  }
+  kill(flipping, SIGKILL);
+  return out;
+}
+
+static int killed_execs(void) {
+  for (int i = 0; i < 300; ++i) {
+    const pid_t child = fork();
+    if (child == 0) execl("/bin/true", "true", (char *)NULL);
+    for (volatile int k = 0; k < i * 500; k++) {}
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+  }
+  return 1;
+}
+
 static int signal_neighbours(void) {  // the supervisor is one of the next processes, and so are its threads
   for (pid_t pid = getpid() + 1; pid < getpid() + 12; ++pid) {
     char name[64];
@@ -270,6 +305,8 @@ int main(int count, char **arguments) {
   if (IS("memfd")) out = memfd_exec();
   if (IS("exec")) out = execv(v[2], v + 2) * 0;
   if (IS("execs")) out = concurrent_execs();
+  if (IS("exec-race")) out = exec_race();
+  if (IS("killed-execs")) out = killed_execs();
   if (IS("neighbours")) out = signal_neighbours();
   if (IS("leased")) out = leased();
   if (IS("malformed")) out = malformed();
@@ -393,6 +430,7 @@ class HostileFiles(sbx.BoxTest):
         cls.compile(SOURCE, "hostile", "-O1", "-w", "-pthread")
         cls.compile(SOURCE, "hostile-static", "-O1", "-w", "-pthread", "-static")
         cls.compile(LOADER, "loader", "-O1", "-nostdlib", "-static-pie", "-fPIE")
+        cls.compile(LOADER.replace("exit_group, 3", "exit_group, 0"), "zero", "-O1", "-nostdlib", "-static-pie", "-fPIE")
         cls.compile(LOADER, "loaded", "-O1", "-nostdlib", "-pie", "-fPIE", "-Wl,--dynamic-linker=/nowhere")
 
     @classmethod
@@ -515,6 +553,45 @@ class HostileFiles(sbx.BoxTest):
                                          "deny": [f"exec:run:{denied}", f"file:load:{denied}"]}, command, uid=uid)
                     self.assertEqual(done.returncode, 0, done.stderr)
                     self.assertTrue(done.denials())
+
+    def test_loader_exchanged(self):
+        """A loader named relative to a working directory that another task changes: the one that runs was judged."""
+        for uid in self.each_user():
+            program = self.dir / "bin" / "loaded-relative"
+            program.write_bytes(with_loader((self.dir / "bin" / "loaded").read_bytes(), "./loader", "plain"))
+            os.chmod(program, 0o755)
+            for name in ("good", "denied"):
+                os.makedirs(self.dir / "ld" / name, exist_ok=True)
+                shutil.copy(self.dir / "bin" / ("loader" if name == "denied" else "zero"), self.dir / "ld" / name / "loader")
+            command = [self.program("-static"), "exec-race", self.path("ld/good"), self.path("ld/denied"), str(program)]
+            self.assertEqual(self.run_native(command, uid).returncode, 3)
+            done = self.run_box({"required": [f"exec:run:{self.dir}/bin/**", f"file:load:{self.dir}/ld/**"],
+                                 "deny": [f"file:load|read:{self.dir}/ld/denied/**"]}, command, ["--quiet"], uid)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertTrue(done.denials())
+
+    def test_killed_while_it_executes(self):
+        """Nothing was refused: whoever was killed before is not there to be."""
+        for uid in self.each_user():
+            command = [self.program("-static"), "killed-execs"]
+            done = self.run_box([*LOAD, "exec:run:{/bin/true,/usr/bin/true}"], command, uid=uid)
+            self.assertEqual(done.returncode, 3, done.stderr)
+            self.assertEqual(done.denials(), [])
+
+    def test_refused_interpreter_is_named(self):
+        """The record and the message name what was refused, so that the grant which they propose helps."""
+        for uid in self.each_user():
+            script = self.write("tool", "#!/usr/bin/env sh\nexit 3\n", 0o755)
+            command = [self.program("-static"), "exec", script]
+            grants = [*LOAD, f"exec:run:{script}", f"file:read:{script}", "exec:run:{/bin/sh,/usr/bin/{sh,dash}}"]
+            done = self.run_box(grants, command, uid=uid)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            record, = done.denied("/usr/bin/env")
+            self.assertEqual(record["target"], {"path": "/usr/bin/env", "name": script})
+            if uid is None:  # the pipe is this user's
+                self.assertIn(b"exec:run /usr/bin/env", done.stderr)
+            done = self.run_box([*grants, "exec:run:/usr/bin/env"], command, uid=uid)
+            self.assertEqual(done.returncode, 3, done.stderr)
 
     def test_execs_of_many_threads(self):
         """All at once: the process that won waits for those that are traced, and must not be waited for."""
