@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -41,9 +42,14 @@ struct ReplyErrno {
 struct ReplyValue {
   std::int64_t value;
 };
+// What opening does to the file waits until the caller has a number for it: a full table (EMFILE) must leave
+// the file as it was.
 struct InstallFd {
   UniqueFd fd;
   bool close_on_exec;
+  bool truncate = false;                                      // to nothing, before the caller runs on
+  std::optional<std::unique_lock<std::timed_mutex>> waits{};  // with truncate. See Call::may_wait
+  std::move_only_function<void()> undo{};  // where it cannot be installed: what was created
 };
 struct Continue {
   ContinueSafety safety;

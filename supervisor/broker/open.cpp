@@ -38,6 +38,9 @@ struct OpenRequest {
   [[nodiscard]] bool creates() const { return has(O_CREAT); }
   [[nodiscard]] bool unnamed() const { return (flags & kTmpfileBit) != 0; }
   [[nodiscard]] bool writes() const { return (flags & O_ACCMODE) != O_RDONLY; }
+  [[nodiscard]] int flags_to_open() const { return truncates_later() ? flags & ~O_TRUNC : flags; }
+  // Left to InstallFd, but for O_RDONLY | O_TRUNC, which ftruncate(2) could not do.
+  [[nodiscard]] bool truncates_later() const { return has(O_TRUNC) && writes(); }
 };
 
 VerbSet verbs_for_existing(const OpenRequest& request, bool directory) {
@@ -177,8 +180,9 @@ std::optional<Action> open_fast(Call& call, const OpenRequest& request) {
       !S_ISDIR(st.st_mode)) {
     return std::nullopt;
   }
-  const auto flags =
-      static_cast<std::uint64_t>((request.flags & ~O_NOFOLLOW) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  std::optional<std::unique_lock<std::timed_mutex>> waits;
+  if (request.truncates_later() && !(waits = call.may_wait())) return NeedsWorker{};
+  const auto flags = static_cast<std::uint64_t>(request.flags_to_open() | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   UniqueFd fd(open_how_at(from, request.path.c_str(), flags, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
   if (fd.get() < 0) {
     const int error = -fd.release();
@@ -189,7 +193,7 @@ std::optional<Action> open_fast(Call& call, const OpenRequest& request) {
   if (::fstat(fd.get(), &st) != 0 || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) return std::nullopt;
   if (!restore_blocking(fd.get(), request)) return std::nullopt;
   call.accept(decision, S_ISDIR(st.st_mode) ? verbs_for_existing(request, true) : verbs, std::move(name), st);
-  return InstallFd{std::move(fd), request.has(O_CLOEXEC)};
+  return InstallFd{std::move(fd), request.has(O_CLOEXEC), request.truncates_later(), std::move(waits), {}};
 }
 
 Action open_existing(Call& call, const OpenRequest& request, PinnedPath& path) {
@@ -227,7 +231,10 @@ Action open_existing(Call& call, const OpenRequest& request, PinnedPath& path) {
     return InstallFd{std::move(terminal), request.has(O_CLOEXEC)};
   }
 
-  int flags = (request.flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY;
+  const bool truncates = S_ISREG(path.st.st_mode) && request.truncates_later();
+  std::optional<std::unique_lock<std::timed_mutex>> waits;
+  if (truncates && !(waits = call.may_wait())) return NeedsWorker{};
+  int flags = (request.flags_to_open() & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY;
   const bool regular = S_ISREG(path.st.st_mode) || directory;
   const bool may_block =
       !request.has(O_NONBLOCK) && !regular && !is_pseudo_terminal(path.st) &&
@@ -251,11 +258,11 @@ Action open_existing(Call& call, const OpenRequest& request, PinnedPath& path) {
   UniqueFd opened(fd);
   if ((flags & O_NONBLOCK) != 0 && !restore_blocking(opened.get(), request))
     return call.refuse(EIO, "fcntl failed");
-  return InstallFd{std::move(opened), request.has(O_CLOEXEC)};
+  return InstallFd{std::move(opened), request.has(O_CLOEXEC), truncates, std::move(waits), {}};
 }
 
 // nullopt: the name is not what was judged any more, or somebody else made it first (EEXIST without O_EXCL).
-std::optional<Action> open_new(Call& call, const OpenRequest& request, const PinnedPath& path) {
+std::optional<Action> open_new(Call& call, const OpenRequest& request, PinnedPath& path) {
   if (path.trailing_slash) return call.fails(EISDIR);
   if (!call.permit(Verb::FileCreate, path)) return call.denied();
   if ((request.mode & (S_ISUID | S_ISGID)) != 0 &&
@@ -283,7 +290,16 @@ std::optional<Action> open_new(Call& call, const OpenRequest& request, const Pin
     call.record().dev = st.st_dev;
     call.record().ino = st.st_ino;
   }
-  return InstallFd{std::move(opened), request.has(O_CLOEXEC)};
+  InstallFd install{std::move(opened), request.has(O_CLOEXEC)};
+  install.undo = [&call, parent = std::move(path.parent), leaf = path.leaf, st] {
+    const auto as_caller = call.assume_identity();
+    const std::lock_guard names(call.services().names);
+    struct stat now{};
+    if (as_caller && ::fstatat(parent.get(), leaf.c_str(), &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+        now.st_dev == st.st_dev && now.st_ino == st.st_ino)
+      (void)::unlinkat(parent.get(), leaf.c_str(), 0);
+  };
+  return install;
 }
 
 Action open_unnamed(Call& call, const OpenRequest& request, PinnedPath& path) {

@@ -1,6 +1,9 @@
 #include "supervisor/broker/pipeline.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -227,6 +230,26 @@ bool Pipeline::write_record(Call& call, const Action& action) {
   return true;
 }
 
+int Pipeline::install(std::uint64_t id, InstallFd& install) {
+  struct stat st{};
+  const int fd = install.fd.get();
+  const bool written =
+      (::fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY && ::fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+  if (!written) {
+    const sys::InstallResult sent = services_.channel.install_fd(id, fd, install.close_on_exec);
+    return sent.status == sys::ReplyStatus::Failed ? sent.error : 0;
+  }
+  const sys::InstallResult added = services_.channel.add_fd(id, fd, install.close_on_exec);
+  if (added.status != sys::ReplyStatus::Sent)
+    return added.status == sys::ReplyStatus::Failed ? added.error : 0;
+  if (install.truncate && ::ftruncate(fd, 0) != 0) return errno;
+  // Our copy goes before the caller runs on: a program that it writes, closes and starts is not busy
+  // (ETXTBSY).
+  install.fd.reset();
+  (void)services_.channel.reply_value(id, added.number);
+  return 0;
+}
+
 void Pipeline::finish(Call& call, Action action) {
   const std::uint64_t id = call.notification().id;
   if (!write_record(call, action)) action = ReplyErrno{EIO};
@@ -237,14 +260,14 @@ void Pipeline::finish(Call& call, Action action) {
   } else if (auto* value = std::get_if<ReplyValue>(&action)) {
     (void)services_.channel.reply_value(id, value->value);
   } else if (auto* install = std::get_if<InstallFd>(&action)) {
-    const sys::InstallResult result =
-        services_.channel.install_fd(id, install->fd.get(), install->close_on_exec);
-    if (result.status == sys::ReplyStatus::Failed) {
+    const int error = this->install(id, *install);
+    if (error != 0) {
       // The caller's table is full (EMFILE): its own error, never a Continue. The record is put right by a
       // second one.
       install->fd.reset();
-      (void)write_record(call, ReplyErrno{result.error});
-      (void)services_.channel.reply_errno(id, result.error);
+      if (install->undo) install->undo();
+      (void)write_record(call, ReplyErrno{error});
+      (void)services_.channel.reply_errno(id, error);
     }
   } else if (std::holds_alternative<Continue>(action)) {
     (void)services_.channel.reply_continue(id);

@@ -73,14 +73,22 @@ ReplyStatus LinuxNotifyChannel::reply_continue(std::uint64_t id) {
 }
 
 InstallResult LinuxNotifyChannel::install_fd(std::uint64_t id, int fd, bool close_on_exec) {
+  return add(id, fd, close_on_exec, SECCOMP_ADDFD_FLAG_SEND);
+}
+InstallResult LinuxNotifyChannel::add_fd(std::uint64_t id, int fd, bool close_on_exec) {
+  return add(id, fd, close_on_exec, 0);
+}
+
+InstallResult LinuxNotifyChannel::add(std::uint64_t id, int fd, bool close_on_exec, std::uint32_t flags) {
   seccomp_notif_addfd addfd{};
   addfd.id = id;
-  addfd.flags = SECCOMP_ADDFD_FLAG_SEND;
+  addfd.flags = flags;
   addfd.srcfd = static_cast<__u32>(fd);
   addfd.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
-  if (::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &addfd) >= 0) return {ReplyStatus::Sent, 0};
+  const int number = ::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &addfd);
+  if (number >= 0) return {ReplyStatus::Sent, 0, number};
   const int error = errno;
-  return {error == ENOENT ? ReplyStatus::Gone : ReplyStatus::Failed, error};
+  return {error == ENOENT ? ReplyStatus::Gone : ReplyStatus::Failed, error, -1};
 }
 
 bool LinuxNotifyChannel::alive(std::uint64_t id) {

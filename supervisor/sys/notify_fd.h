@@ -31,7 +31,8 @@ enum class ReplyStatus : std::uint8_t { Sent, Gone, Failed };
 
 struct InstallResult {
   ReplyStatus status = ReplyStatus::Failed;
-  int error = 0;  // Failed: the errno (EMFILE: the caller's table is full)
+  int error = 0;    // Failed: the errno (EMFILE: the caller's table is full)
+  int number = -1;  // Sent: the descriptor in the caller
 };
 
 class NotifyChannel {
@@ -47,6 +48,8 @@ class NotifyChannel {
   virtual ReplyStatus reply_continue(std::uint64_t id) = 0;
   // Puts a copy of `fd` at the caller's lowest free number, which becomes the call's result, in one step.
   virtual InstallResult install_fd(std::uint64_t id, int fd, bool close_on_exec) = 0;
+  // The same, but the call is still to be answered, with that number.
+  virtual InstallResult add_fd(std::uint64_t id, int fd, bool close_on_exec) = 0;
   // False once the caller was killed or the call was interrupted. True proves that what was read through its
   // pid just before was still its own; it says nothing about memory that other threads may have changed.
   [[nodiscard]] virtual bool alive(std::uint64_t id) = 0;
@@ -62,6 +65,7 @@ class LinuxNotifyChannel final : public NotifyChannel {
   ReplyStatus reply_value(std::uint64_t id, std::int64_t value) override;
   ReplyStatus reply_continue(std::uint64_t id) override;
   InstallResult install_fd(std::uint64_t id, int fd, bool close_on_exec) override;
+  InstallResult add_fd(std::uint64_t id, int fd, bool close_on_exec) override;
   [[nodiscard]] bool alive(std::uint64_t id) override;
 
   [[nodiscard]] int listener() const { return listener_.get(); }
@@ -72,6 +76,7 @@ class LinuxNotifyChannel final : public NotifyChannel {
  private:
   LinuxNotifyChannel(UniqueFd listener, std::size_t receive_size)
       : listener_(std::move(listener)), receive_size_(receive_size) {}
+  InstallResult add(std::uint64_t id, int fd, bool close_on_exec, std::uint32_t flags);
   ReplyStatus send(std::uint64_t id, std::int64_t value, int error, std::uint32_t flags);
 
   UniqueFd listener_;

@@ -1,0 +1,139 @@
+"""Calls on files give what they give natively: results, errno, and what is left behind."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import sbx
+
+SOURCE = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static void show(const char *what, long result) {
+  printf("%s: %s %s\n", what, result < 0 ? "-" : "ok", result < 0 ? strerrorname_np(errno) : "");
+  fflush(stdout);
+}
+#define R(call) (errno = 0, show(#call, (call)))
+
+static long opened(const char *path, int flags, int mode) {
+  const int fd = open(path, flags, mode);
+  if (fd < 0) return -1;
+  struct stat st;
+  fstat(fd, &st);
+  printf("  flags %o size %ld ", fcntl(fd, F_GETFL), (long)st.st_size);
+  return close(fd);
+}
+static long opened_how(const char *path, unsigned long flags, unsigned long mode, unsigned long resolve) {
+  struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
+  const int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+  return fd < 0 ? -1 : close(fd);
+}
+static long make(const char *path, const char *text, int mode) {
+  const int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, mode);
+  if (fd < 0 || write(fd, text, strlen(text)) < 0) return -1;
+  return close(fd);
+}
+static long size_of(const char *path) {
+  struct stat st;
+  return stat(path, &st) != 0 ? -1 : (long)st.st_size;
+}
+
+static void on_signal(int number) { printf("signal %d\n", number); }
+
+static void full_table(void) {
+  struct rlimit old, small = {3, 3};
+  getrlimit(RLIMIT_NOFILE, &old);
+  small.rlim_max = old.rlim_max;
+  make("kept", "kept", 0644);
+  setrlimit(RLIMIT_NOFILE, &small);
+  R(open("kept", O_WRONLY | O_TRUNC));
+  R(open("created", O_WRONLY | O_CREAT, 0644));
+  R(open("created", O_WRONLY | O_CREAT | O_EXCL, 0644));
+  R(open("kept", O_RDONLY));
+  setrlimit(RLIMIT_NOFILE, &old);
+  printf("kept %ld created %ld\n", size_of("kept"), size_of("created"));
+}
+
+static void write_and_run(void) {
+  for (int i = 0; i < 200; ++i) {
+    char name[32];
+    snprintf(name, sizeof name, "run%d", i % 8);
+    unlink(name);
+    make(name, "#!\n", 0755);
+    execl(name, name, (char *)NULL);
+    if (errno == ETXTBSY) printf("busy\n");
+  }
+}
+
+int main(int count, char **arguments) {
+  (void)count;
+  if (chdir(arguments[1]) != 0) return 1;
+  umask(022);
+  signal(SIGXFSZ, on_signal);
+  make("f", "text", 0644);
+  mkdir("d", 0755);
+  mkdir("d/e", 0755);
+  symlink("f", "lf");
+  symlink("d", "ld");
+  full_table();
+  write_and_run();
+  R(opened("f", O_WRONLY | O_TRUNC, 0));
+  R(make("f", "text", 0644));
+  R(opened("f", O_RDWR | O_CREAT | O_TRUNC, 0644));
+  R(make("f", "text", 0644));
+  R(opened("new1", O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0644));
+  R(opened("f", O_RDONLY | O_NOFOLLOW, 0));
+  R(opened("d", O_RDONLY | O_NOFOLLOW | O_DIRECTORY, 0));
+@ROWS@
+  return 0;
+}
+"""
+
+ROWS = r"""
+"""
+
+
+class Files(sbx.BoxTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.built = pathlib.Path(tempfile.mkdtemp(prefix="secbox-files-"))
+        cls.addClassCleanup(shutil.rmtree, cls.built, ignore_errors=True)
+        os.chmod(cls.built, 0o755)
+        for name, flags in (("files", []), ("files-static", ["-static"])):
+            subprocess.run(["gcc", "-x", "c", "-O1", "-w", *flags, "-o", str(cls.built / name), "-"], check=True,
+                           input=SOURCE.replace("@ROWS@", ROWS).encode())
+
+    def test_as_natively(self):
+        for uid in self.each_user():
+            for name in ("files", "files-static"):
+                seen = []
+                for run in (self.run_native, lambda *rest: self.run_box(sbx.EVERYTHING, *rest[:1], ["--quiet"], *rest[1:])):
+                    work = self.dir / f"work-{len(seen)}"
+                    shutil.rmtree(work, ignore_errors=True)
+                    work.mkdir()
+                    os.chown(work, os.geteuid() if uid is None else uid, -1)
+                    done = run([str(self.built / name), str(work)], uid)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    seen.append(done.stdout.decode())
+                self.assertEqual(seen[1], seen[0])
+
+
+if __name__ == "__main__":
+    sbx.main()
