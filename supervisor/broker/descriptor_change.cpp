@@ -40,7 +40,12 @@ std::int64_t change_mode(Call& call, int object, mode_t mode) {
   return ::fchmodat(call.services().proc.own_descriptors(), name.data(), mode, 0);
 }
 
-Action change_descriptor(Call& call, int fd, const std::function<std::int64_t(int)>& act) {
+bool setid_refused(Call& call, mode_t mode, mode_t kind) {
+  if ((mode & (S_ISUID | S_ISGID)) == 0 || S_ISDIR(kind)) return false;
+  return !call.forbid("protected:setid-bit", "a set-user-ID or set-group-ID program", EPERM);
+}
+
+Action change_descriptor(Call& call, int fd, const std::function<Action(const PinnedPath&)>& act) {
   call.record().event = "file_change";
   const auto identity = call.assume_identity();
   auto copy = sys::duplicate_descriptor(call.services().proc, call.tid(), TargetFd{fd});
@@ -61,7 +66,9 @@ Action change_descriptor(Call& call, int fd, const std::function<std::int64_t(in
   } else if (!call.permit(Verb::FileWrite, path)) {
     return call.denied();
   }
-  return call.result(act(path.object.get()));
+  const auto waits = call.may_wait();
+  if (!waits) return NeedsWorker{};
+  return act(path);
 }
 
 std::optional<Action> decode_xattr(Call& call, std::size_t index, bool removes, bool by_struct,
@@ -109,17 +116,16 @@ bool xattr_allowed(Call& call, const XattrChange& change) {
 Action handle_fchmod(Call& call) {
   const auto mode = static_cast<mode_t>(call.arg(1) & 07777);
   call.record().flags = mode;
-  if ((mode & (S_ISUID | S_ISGID)) != 0) {
-    call.record().event = "file_change";
-    if (!call.forbid("protected:setid-bit", "a set-user-ID or set-group-ID program", EPERM))
-      return call.denied();
-  }
-  return change_descriptor(call, call.int_arg(0), [&](int fd) { return std::int64_t{::fchmod(fd, mode)}; });
+  return change_descriptor(call, call.int_arg(0), [&](const PinnedPath& path) -> Action {
+    if (setid_refused(call, mode, path.st.st_mode)) return call.denied();
+    return call.result(::fchmod(path.object.get(), mode));
+  });
 }
 
 Action handle_fchown(Call& call) {
-  return change_descriptor(call, call.int_arg(0), [&](int fd) {
-    return std::int64_t{::fchown(fd, static_cast<uid_t>(call.arg(1)), static_cast<gid_t>(call.arg(2)))};
+  return change_descriptor(call, call.int_arg(0), [&](const PinnedPath& path) {
+    return call.result(
+        ::fchown(path.object.get(), static_cast<uid_t>(call.arg(1)), static_cast<gid_t>(call.arg(2))));
   });
 }
 
@@ -128,11 +134,12 @@ Action handle_fxattr(Call& call) {
   const bool removes = call.row().name == "fremovexattr";
   XattrChange change;
   if (auto failed = decode_xattr(call, 1, removes, false, change)) return std::move(*failed);
-  if (!xattr_allowed(call, change)) return call.denied();
-  return change_descriptor(call, call.int_arg(0), [&](int fd) {
-    if (removes) return std::int64_t{::fremovexattr(fd, change.name.c_str())};
-    return std::int64_t{
-        ::fsetxattr(fd, change.name.c_str(), change.value.data(), change.value.size(), change.flags)};
+  return change_descriptor(call, call.int_arg(0), [&](const PinnedPath& path) -> Action {
+    if (!xattr_allowed(call, change)) return call.denied();
+    const int fd = path.object.get();
+    if (removes) return call.result(::fremovexattr(fd, change.name.c_str()));
+    return call.result(
+        ::fsetxattr(fd, change.name.c_str(), change.value.data(), change.value.size(), change.flags));
   });
 }
 

@@ -25,9 +25,14 @@ namespace secbox::broker {
 // chmod of a pinned object (an O_PATH handle is enough). 0, or -1 with errno.
 [[nodiscard]] std::int64_t change_mode(Call& call, int object, mode_t mode);
 
+// Set-user-ID and set-group-ID bits make a program another user's; on a directory they do not. `kind` has its
+// S_IFMT bits.
+[[nodiscard]] bool setid_refused(Call& call, mode_t mode, mode_t kind);
+
 // Duplicates the caller's descriptor, judges FileWrite on the object behind it, and performs `act` on the
 // duplicate.
-[[nodiscard]] Action change_descriptor(Call& call, int fd, const std::function<std::int64_t(int)>& act);
+[[nodiscard]] Action change_descriptor(Call& call, int fd,
+                                       const std::function<Action(const sys::PinnedPath&)>& act);
 
 struct XattrChange {
   std::string name;

@@ -2,6 +2,8 @@
 // directory, or on the pinned object itself, never by the plugin's string.
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -117,11 +119,6 @@ bool take_umask(Call& call) {
   return true;
 }
 
-bool setid_refused(Call& call, mode_t mode, bool directory) {
-  if ((mode & S_ISUID) == 0 && (directory || (mode & S_ISGID) == 0)) return false;
-  return !call.forbid("protected:setid-bit", "a set-user-ID or set-group-ID program", EPERM);
-}
-
 // A change of names. `attempt` resolves and judges; nullopt: what it judged was not there any more when it
 // came to act.
 template <typename Attempt>
@@ -174,6 +171,8 @@ Action change_object(Call& call, const PathArgument& argument, LastLink last, bo
   } else if (!call.permit(Verb::FileWrite, path)) {
     return call.denied();
   }
+  const auto waits = call.may_wait();
+  if (!waits) return NeedsWorker{};
   return act(path);
 }
 
@@ -189,6 +188,18 @@ Action remove_entry(Call& call, const PathArgument& argument, int flags) {
       return call.result(::unlinkat(path.parent.get(), leaf_of(path).c_str(), flags));
     });
   });
+}
+
+// The kernel would apply our own RLIMIT_FSIZE. See setrlimit(2): too large a file is answered with a signal
+// too.
+bool passes_size_limit(Call& call, off_t size, off_t length) {
+  rlimit limit{};
+  if (length <= size || ::prlimit(call.tid().value, RLIMIT_FSIZE, nullptr, &limit) != 0) return false;
+  if (limit.rlim_cur == RLIM_INFINITY || static_cast<rlim_t>(length) <= limit.rlim_cur) return false;
+  const sys::ThreadFacts* facts = nullptr;
+  if (call.thread_facts(facts) == 0 && call.services().channel.alive(call.notification().id))
+    (void)::syscall(SYS_tgkill, facts->tgid, call.tid().value, SIGXFSZ);
+  return true;
 }
 
 timespec from_microseconds(const timeval& value) {
@@ -343,7 +354,7 @@ Action handle_mknod(Call& call) {
     // A device node made by an unconfined supervisor would be a way to the hardware.
     if ((kind == S_IFCHR || kind == S_IFBLK) && !call.forbid("protected:device-node", "a device node", EPERM))
       return call.denied();
-    if (setid_refused(call, mode, false)) return call.denied();
+    if (setid_refused(call, mode, S_IFREG)) return call.denied();
     if (!take_umask(call)) return call.refuse(EACCES, "the caller's umask cannot be read");
     return call.result(
         ::mknodat(path.parent.get(), leaf_of(path).c_str(), mode, static_cast<dev_t>(call.arg(at ? 3 : 2))));
@@ -362,7 +373,7 @@ Action handle_chmod(Call& call) {
   const auto last = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? LastLink::Keep : LastLink::Follow;
   return change_object(call, argument, last, (flags & AT_EMPTY_PATH) != 0,
                        [&](const PinnedPath& path) -> Action {
-                         if (setid_refused(call, mode, S_ISDIR(path.st.st_mode))) return call.denied();
+                         if (setid_refused(call, mode, path.st.st_mode)) return call.denied();
                          return call.result(change_mode(call, path.object.get(), mode));
                        });
 }
@@ -392,6 +403,7 @@ Action handle_truncate(Call& call) {
   return change_object(call, argument, LastLink::Follow, false, [&](const PinnedPath& path) -> Action {
     if (S_ISDIR(path.st.st_mode)) return call.fails(EISDIR);
     if (!S_ISREG(path.st.st_mode)) return call.fails(EINVAL);
+    if (passes_size_limit(call, path.st.st_size, length)) return call.fails(EFBIG);
     // A lease of the plugin's own (F_SETLEASE) would hold a receiver for 45 s.
     if (call.on_worker()) {
       const std::int64_t done =
@@ -442,8 +454,9 @@ Action handle_utimes(Call& call) {
   if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) return call.fails(EINVAL);
   if (by_descriptor) {
     if (flags != 0) return call.fails(EINVAL);
-    return change_descriptor(call, argument.dirfd,
-                             [&](int fd) { return std::int64_t{::futimens(fd, times.data())}; });
+    return change_descriptor(call, argument.dirfd, [&](const PinnedPath& path) {
+      return call.result(::futimens(path.object.get(), times.data()));
+    });
   }
   const auto last = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? LastLink::Keep : LastLink::Follow;
   return change_object(call, argument, last, (flags & AT_EMPTY_PATH) != 0, [&](const PinnedPath& path) {

@@ -107,6 +107,19 @@ int main(int count, char **arguments) {
 """
 
 ROWS = r"""
+  R(fchmod(open("d", O_RDONLY), 02775));
+  R(fchmod(open("d", O_RDONLY), 04755));
+  R(chmod("d", 06755));
+  R(chmod("d", 0755));
+  R(fchmod(open("f", O_RDONLY), 0600));
+  R(fchmod(open("f", O_PATH), 0600));
+  R(fchmod(-1, 0600));
+  R(truncate("f", 1000));
+  const struct rlimit small = {4096, RLIM_INFINITY};
+  setrlimit(RLIMIT_FSIZE, &small);
+  R(truncate("f", 1 << 20));
+  R(truncate("f", 4096));
+  R(truncate("f", 10));
 """
 
 

@@ -236,6 +236,40 @@ static int leased(void) {  // truncate(2) waits for the lease; nobody else must
   return open(v[2], O_RDONLY | O_NONBLOCK) < 0 && errno == EAGAIN;
 }
 
+static char *large;
+static void *write_long(void *none) {
+  const int fd = open(v[2], O_WRONLY);
+  for (;;) pwrite(fd, large, 1UL << 28, 0);
+  return none;
+}
+static void *change_modes(void *none) {
+  for (;;) chmod(v[2], 0600);
+  return none;
+}
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+static int long_write(void) {  // 1: no other call waited for long
+  pthread_t thread;
+  double worst = 0, all = 0;
+  int count = 0;
+  large = mmap(NULL, 1UL << 28, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  pthread_create(&thread, NULL, write_long, NULL);
+  for (int i = 0; i < 4; i++) pthread_create(&thread, NULL, change_modes, NULL);
+  for (const double end = now() + 2; now() < end; ++count) {
+    const double start = now();
+    open("/nonexistent", O_RDONLY);
+    all += now() - start;
+    if (now() - start > worst) worst = now() - start;
+    usleep(1000);
+  }
+  truncate(v[2], 0);
+  fprintf(stderr, "%d calls, mean %.3f s, worst %.3f s\n", count, all / count, worst);
+  return all / count < 0.02;
+}
+
 static int malformed(void) {
   static const long numbers[] = {SYS_open, SYS_openat, SYS_openat2, SYS_execve, SYS_execveat, SYS_rename, SYS_renameat2,
                                  SYS_linkat, SYS_unlinkat, SYS_mkdirat, SYS_mknodat, SYS_fchmodat, SYS_fchownat,
@@ -308,6 +342,7 @@ int main(int count, char **arguments) {
   if (IS("exec-race")) out = exec_race();
   if (IS("killed-execs")) out = killed_execs();
   if (IS("neighbours")) out = signal_neighbours();
+  if (IS("long-write")) out = long_write();
   if (IS("leased")) out = leased();
   if (IS("malformed")) out = malformed();
   if (IS("kill")) out = kill(atoi(v[2]), SIGURG) == 0;
@@ -626,6 +661,14 @@ class HostileFiles(sbx.BoxTest):
             self.reset(uid)
             command = [self.program("-static"), "leased", self.path("data/own")]
             self.run_box([text.format(d=self.dir) for text in OWN], command, ["--quiet"], uid, timeout=20)
+
+    def test_long_write_holds_nobody_else(self):
+        """A file is locked while it is written to; changes of its mode wait, other calls do not."""
+        for uid in self.each_user():
+            self.reset(uid)
+            command = [self.program("-static"), "long-write", self.path("data/own")]
+            done = self.run_box([text.format(d=self.dir) for text in OWN], command, ["--quiet"], uid, timeout=30)
+            self.assertEqual(done.returncode, 3, done.stderr)
 
     def test_dropped_capabilities(self):
         if os.geteuid() != 0:
