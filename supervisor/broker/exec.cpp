@@ -23,12 +23,20 @@ using sys::PinnedPath;
 
 constexpr std::size_t kHeadSize = 256;  // BINPRM_BUF_SIZE: how far the kernel itself looks
 constexpr int kMaxInterpreters = 5;
+constexpr int kExecveCheck = 0x10000;  // AT_EXECVE_CHECK, Linux 6.14; EINVAL by the kernel before
 
 // What "#! /path arg" names, by the kernel's rules (fs/binfmt_script.c): spaces and tabs around it, ended by
 // the line.
 std::string_view script_interpreter(std::string_view head) {
   if (!head.starts_with("#!")) return {};
+  const bool cut = head.size() == kHeadSize && head.find('\n') == std::string_view::npos;
   head.remove_prefix(2);
+  if (cut) {  // within the name: no interpreter, and ENOEXEC
+    const std::size_t name = head.find_first_not_of(" \t");
+    if (name == std::string_view::npos ||
+        head.find_first_of(std::string_view(" \t\0", 3), name) == std::string_view::npos)
+      return {};
+  }
   head = head.substr(0, head.find('\n'));
   head = head.substr(0, head.find('\0'));
   while (!head.empty() && (head.front() == ' ' || head.front() == '\t')) head.remove_prefix(1);
@@ -118,7 +126,7 @@ std::string kernel_name(int dirfd, const std::string& path) {
 Action exec_file(Call& call, int dirfd, const std::string& path, int flags) {
   const auto identity = call.assume_identity();
   if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
-  if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) return call.fails(EINVAL);
+  if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | kExecveCheck)) != 0) return call.fails(EINVAL);
   PinnedPath file;
   const auto last = (flags & AT_SYMLINK_NOFOLLOW) != 0 ? sys::LastLink::Keep : sys::LastLink::Follow;
   if (const int error = call.resolve(dirfd, path, last, file, (flags & AT_EMPTY_PATH) != 0); error != 0)
@@ -130,6 +138,8 @@ Action exec_file(Call& call, int dirfd, const std::string& path, int flags) {
   if (S_ISLNK(file.st.st_mode)) return call.fails(ELOOP);
   if (!S_ISREG(file.st.st_mode)) return call.fails(EACCES);
   if (!call.permit(Verb::ExecRun, file)) return call.denied();
+  // Starts nothing, by a flag in a register: the kernel says whether it would.
+  if ((flags & kExecveCheck) != 0) return Continue{ContinueSafety::RegisterOnly};
 
   // A file that we may not read would make the process unreadable to us (PR_SET_DUMPABLE is cleared): never
   // let through.
@@ -155,6 +165,7 @@ Action exec_file(Call& call, int dirfd, const std::string& path, int flags) {
       if (const int error = call.resolve(AT_FDCWD, loader, sys::LastLink::Follow, pinned); error != 0)
         return call.fails(error);
       if (!pinned.exists()) return call.fails(ENOENT);
+      if (!S_ISREG(pinned.st.st_mode)) return call.fails(EACCES);
       if (!permit_part(call, Verb::FileLoad, pinned, file, ticket)) return call.denied();
       ticket.loader = pinned.resolved;
       ticket.loader_dev = pinned.st.st_dev;
@@ -170,6 +181,7 @@ Action exec_file(Call& call, int dirfd, const std::string& path, int flags) {
     if (const int error = call.resolve(AT_FDCWD, std::string(name), sys::LastLink::Follow, next); error != 0)
       return call.fails(error);
     if (!next.exists()) return call.fails(ENOENT);
+    if (!S_ISREG(next.st.st_mode)) return call.fails(EACCES);
     if (!permit_part(call, Verb::ExecRun, next, file, ticket)) return call.denied();
     const int fd = call.services().proc.reopen(next.object.get(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)

@@ -1,8 +1,10 @@
 // open, openat, openat2, creat: performed by the supervisor on a pinned object and put into the plugin.
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -148,6 +150,13 @@ bool holds_already(Call& call, const OpenRequest& request, const PinnedPath& pat
   return have == want && (!truncates || have == O_WRONLY);
 }
 
+// /proc/<pid>/ns/*: entering one is refused, so that opening it tells no more than its number.
+bool is_own_namespace(const PinnedPath& path) {
+  struct statfs fs{};
+  return path.via_pid && !path.resolved.starts_with('/') && S_ISREG(path.st.st_mode) &&
+         ::fstatfs(path.object.get(), &fs) == 0 && fs.f_type == NSFS_MAGIC;
+}
+
 // What is left to do with a descriptor opened O_NONBLOCK on the caller's behalf.
 bool restore_blocking(int fd, const OpenRequest& request) {
   return request.has(O_NONBLOCK) || ::fcntl(fd, F_SETFL, request.flags & ~O_NONBLOCK) == 0;
@@ -199,7 +208,7 @@ std::optional<Action> open_fast(Call& call, const OpenRequest& request) {
 Action open_existing(Call& call, const OpenRequest& request, PinnedPath& path) {
   const bool directory = S_ISDIR(path.st.st_mode);
   if (request.has(O_CREAT | O_EXCL)) return call.fails(EEXIST);
-  if (S_ISLNK(path.st.st_mode)) return call.fails(ELOOP);  // O_NOFOLLOW
+  if (S_ISLNK(path.st.st_mode)) return call.fails(request.has(O_DIRECTORY) ? ENOTDIR : ELOOP);  // O_NOFOLLOW
   if (request.has(O_DIRECTORY) && !directory) return call.fails(ENOTDIR);
 
   if (holds_already(call, request, path)) {
@@ -208,6 +217,10 @@ Action open_existing(Call& call, const OpenRequest& request, PinnedPath& path) {
     call.record().dev = path.st.st_dev;
     call.record().ino = path.st.st_ino;
     call.grant("implied:held-descriptor", "the plugin holds this object with the same access already");
+  } else if (is_own_namespace(path) && path.as_written.starts_with('/')) {
+    // The kernel's name ("mnt:[4026531840]") is no path: its place in /proc is judged, and whose that is.
+    path.resolved = path.as_written;
+    if (!call.permit(verbs_for_existing(request, directory), path)) return call.denied();
   } else if (!call.is_own_program(verbs_for_existing(request, directory), path)) {
     if (!call.permit(verbs_for_existing(request, directory), path)) return call.denied();
     if (S_ISBLK(path.st.st_mode) &&
@@ -263,7 +276,7 @@ Action open_existing(Call& call, const OpenRequest& request, PinnedPath& path) {
 
 // nullopt: the name is not what was judged any more, or somebody else made it first (EEXIST without O_EXCL).
 std::optional<Action> open_new(Call& call, const OpenRequest& request, PinnedPath& path) {
-  if (path.trailing_slash) return call.fails(EISDIR);
+  if (path.trailing_slash) return call.fails(EISDIR);  // of a link's text
   if (!call.permit(Verb::FileCreate, path)) return call.denied();
   if ((request.mode & (S_ISUID | S_ISGID)) != 0 &&
       !call.forbid("protected:setid-bit", "a set-user-ID or set-group-ID file", EPERM)) {
@@ -368,16 +381,24 @@ Action open_absent(Call& call, const OpenRequest& request, const PinnedPath& pat
   return call.fails(ENOENT);
 }
 
-Action open_slow(Call& call, const OpenRequest& request) {
+Action open_slow(Call& call, OpenRequest& request) {
   const auto identity = call.assume_identity();
   if (!identity) return call.refuse(EACCES, "the caller's identity cannot be taken");
+  // A slash behind a name that may be created: EISDIR, whatever is there, once the way to it is found.
+  const bool names_directory = request.creates() && request.path.ends_with('/');
+  if (names_directory && request.resolve != 0)
+    request.path.resize(std::max(request.path.find_last_not_of('/') + 1, std::size_t{1}));
   const bool keep_link = request.has(O_NOFOLLOW) || request.has(O_CREAT | O_EXCL);
+  const auto last = names_directory ? sys::LastLink::Entry
+                    : keep_link     ? sys::LastLink::Keep
+                                    : sys::LastLink::Follow;
   for (int attempt = 0; attempt < Call::kMaxAttempts; ++attempt) {
     PinnedPath path;
-    const int error =
-        call.resolve(request.dirfd, request.path, keep_link ? sys::LastLink::Keep : sys::LastLink::Follow,
-                     path, false, request.resolve);
+    const int error = call.resolve(request.dirfd, request.path, last, path, false, request.resolve);
+    if (error != 0 && path.in_procfs && request.resolve != 0)
+      return call.refuse(error, "/proc is not reached by a look-up with these limits");
     if (error != 0) return call.fails(error);
+    if (names_directory && path.leaf != ".") return call.fails(EISDIR);
     if (request.has(O_PATH)) return open_handle(call, path);
     if (request.unnamed()) return open_unnamed(call, request, path);
     if (path.exists()) return open_existing(call, request, path);
@@ -391,6 +412,9 @@ Action open_file(Call& call, OpenRequest& request) {
   call.record().event = "file_open";
   call.record().flags = request.flags;
   if (request.has(O_PATH)) request.flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  if (request.has(O_CREAT | O_DIRECTORY)) return call.fails(EINVAL);
+  if (request.unnamed() && (!request.has(O_TMPFILE) || request.creates() || !request.writes()))
+    return call.fails(EINVAL);
   if (auto action = open_fast(call, request)) return std::move(*action);
   return open_slow(call, request);
 }

@@ -119,6 +119,12 @@ bool take_umask(Call& call) {
   return true;
 }
 
+// The last component as written: "" for the root.
+std::string_view last_component(std::string_view path) {
+  path = path.substr(0, path.find_last_not_of('/') + 1);
+  return path.substr(path.rfind('/') + 1);
+}
+
 // A change of names. `attempt` resolves and judges; nullopt: what it judged was not there any more when it
 // came to act.
 template <typename Attempt>
@@ -182,6 +188,11 @@ Action remove_entry(Call& call, const PathArgument& argument, int flags) {
     if (const int error = call.resolve(argument.dirfd, argument.path, LastLink::Entry, path); error != 0)
       return call.fails(error);
     if (!path.exists()) return absent(call, Verb::FileDelete, path);
+    if (path.leaf == ".") {
+      const std::string_view last = last_component(argument.path);
+      if (flags != AT_REMOVEDIR) return call.fails(EISDIR);
+      return call.fails(last.empty() ? EBUSY : last == ".." ? ENOTEMPTY : EINVAL);
+    }
     if (!call.permit(Verb::FileDelete, path)) return call.denied();
     if (!path.parent.valid()) return call.fails(EPERM);
     return act_on_names(call, {&path}, [&] {
@@ -200,6 +211,12 @@ bool passes_size_limit(Call& call, off_t size, off_t length) {
   if (call.thread_facts(facts) == 0 && call.services().channel.alive(call.notification().id))
     (void)::syscall(SYS_tgkill, facts->tgid, call.tid().value, SIGXFSZ);
   return true;
+}
+
+// See xattr(7).
+bool is_known_namespace(std::string_view name) {
+  return name.starts_with("user.") || name.starts_with("trusted.") || name.starts_with("security.") ||
+         name.starts_with("system.");
 }
 
 timespec from_microseconds(const timeval& value) {
@@ -243,6 +260,7 @@ Action handle_rename(Call& call) {
       return call.fails(error);
     if (const int error = call.resolve(to.dirfd, to.path, LastLink::Entry, target); error != 0)
       return call.fails(error);
+    if (source.leaf == "." || target.leaf == ".") return call.fails(EBUSY);
     if (!source.exists()) return absent(call, Verb::FileDelete, source);
     if ((flags & RENAME_WHITEOUT) != 0 &&
         !call.forbid("protected:device-node", "a whiteout is a device node", EPERM))
@@ -282,9 +300,9 @@ Action handle_link(Call& call) {
     if (const int error = call.resolve(from.dirfd, from.path, last, source, (flags & AT_EMPTY_PATH) != 0);
         error != 0)
       return call.fails(error);
+    if (!source.exists()) return absent(call, Verb::FileRead, source);
     if (const int error = call.resolve(to.dirfd, to.path, LastLink::Keep, target); error != 0)
       return call.fails(error);
-    if (!source.exists()) return absent(call, Verb::FileRead, source);
     if (target.exists()) return taken(call, target);
     call.record().resolved_target2 = {};
     if (!call.permit(Verb::FileCreate, target)) return call.denied();
@@ -450,6 +468,8 @@ Action handle_utimes(Call& call) {
     }
     if (error != 0) return call.fails(error);
   }
+  if (name == "utimensat" && times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT)
+    return ReplyValue{0};  // the kernel does not even look at the path
   const int flags = name == "utimensat" ? call.int_arg(3) : 0;
   if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0) return call.fails(EINVAL);
   if (by_descriptor) {
@@ -480,7 +500,8 @@ Action handle_xattr(Call& call) {
                        [&](const PinnedPath& path) -> Action {
                          if (!xattr_allowed(call, change)) return call.denied();
                          // Links have no attributes of users; the others are not for plugins.
-                         if (S_ISLNK(path.st.st_mode)) return call.fails(EPERM);
+                         if (S_ISLNK(path.st.st_mode))
+                           return call.fails(is_known_namespace(change.name) ? EPERM : EOPNOTSUPP);
                          const std::string own = own_descriptor_path(path.object.get());
                          if (removes) return call.result(::removexattr(own.c_str(), change.name.c_str()));
                          return call.result(::setxattr(own.c_str(), change.name.c_str(), change.value.data(),

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 
@@ -98,8 +99,11 @@ class PathResolver::Walk {
       const bool last = pending_.find_first_not_of('/') == std::string::npos;
       const bool slash_after = last && !pending_.empty();
       if (component == ".") {
-        if (last) return finish_at_directory();
-        continue;
+        if (!last) continue;
+        // The kernel looks "." up as well: without the right to search, it is not to be had.
+        if (const int error = enter(open_beneath(current_.get(), ".", O_PATH | O_DIRECTORY, 0)); error != 0)
+          return error;
+        return finish_at_directory();
       }
       if (component == "..") {
         if (const int error = enter(open_beneath(current_.get(), "..", O_PATH | O_DIRECTORY, 0)); error != 0)
@@ -178,7 +182,7 @@ class PathResolver::Walk {
 
   // `link` is the pinned link itself, an entry of current_.
   int follow(const std::string& name, const UniqueFd& link, const struct stat& st, bool last) {
-    if (++links_ > kMaxLinks) return ELOOP;
+    if (++links_ > kMaxLinks || (query_.resolve & RESOLVE_NO_SYMLINKS) != 0) return ELOOP;
     if (in_procfs(link.get())) {
       struct stat dir{};
       if (::fstat(current_.get(), &dir) != 0) return errno;
@@ -222,6 +226,7 @@ class PathResolver::Walk {
         break;
       }
     }
+    if ((query_.resolve & RESOLVE_NO_MAGICLINKS) != 0) return ELOOP;
     if (!parse_pid(rest.substr(0, rest.find('/')), owner)) return EACCES;
     const std::string_view below =
         rest.find('/') == std::string_view::npos ? std::string_view{} : rest.substr(rest.find('/') + 1);
@@ -352,36 +357,52 @@ int PathResolver::resolve(const PathQuery& query, PinnedPath& out) const {
   if ((query.resolve & RESOLVE_IN_ROOT) != 0)
     spelled.remove_prefix(std::min(spelled.find_first_not_of('/'), spelled.size()));
   append_folded(out.as_written, spelled);
-  if (query.resolve != 0) {
-    // openat2's own limits: only the kernel knows them exactly. It looks up in the plugin's base; a result in
-    // procfs may have gone through our "self" and is refused.
-    const std::string path(query.path);
-    int dir = base.valid() ? base.get() : AT_FDCWD;
-    const std::uint64_t flags = O_PATH | (query.last == LastLink::Follow ? 0 : O_NOFOLLOW);
-    const int fd = open_beneath(dir, path.c_str(), flags, query.resolve & ~std::uint64_t{RESOLVE_CACHED});
-    if (fd >= 0) {
+  // openat2's limits on where a path may lead: only the kernel knows them exactly.
+  constexpr std::uint64_t kKernelsOwn = RESOLVE_NO_XDEV | RESOLVE_BENEATH | RESOLVE_IN_ROOT;
+  if ((query.resolve & kKernelsOwn) != 0) return resolve_by_kernel(query, base, out);
+  return Walk(*this, query, out).run(std::move(base));
+}
+
+// It looks up in the plugin's base; a result in procfs may have gone through our "self" and is refused.
+int PathResolver::resolve_by_kernel(const PathQuery& query, const UniqueFd& base, PinnedPath& out) const {
+  const int dir = base.valid() ? base.get() : AT_FDCWD;
+  const std::uint64_t limits = query.resolve & ~std::uint64_t{RESOLVE_CACHED};
+  const std::uint64_t flags = O_PATH | (query.last == LastLink::Follow ? 0 : O_NOFOLLOW);
+  std::string path(query.path);
+  for (int links = 0; links <= kMaxLinks; ++links) {
+    if (const int fd = open_beneath(dir, path.c_str(), flags, limits); fd >= 0) {
       out.object.reset(fd);
       if (::fstat(fd, &out.st) != 0) return errno;
       if (const int error = proc_.path_of(fd, out.resolved); error != 0) return error;
-      if (in_procfs(fd)) return EACCES;
-      return 0;
+      out.in_procfs = in_procfs(fd);
+      return out.in_procfs ? EACCES : 0;
+    } else if (fd != -ENOENT) {
+      return -fd;
     }
-    if (fd != -ENOENT) return -fd;
     const std::size_t slash = path.find_last_of('/');
     const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash + 1);
     out.leaf = slash == std::string::npos ? path : path.substr(slash + 1);
-    const int dirfd = open_beneath(dir, parent.c_str(), O_PATH | O_DIRECTORY,
-                                   query.resolve & ~std::uint64_t{RESOLVE_CACHED});
+    const int dirfd = open_beneath(dir, parent.c_str(), O_PATH | O_DIRECTORY, limits);
     if (dirfd < 0) return -dirfd;
     out.parent.reset(dirfd);
     if (out.leaf.empty()) return ENOENT;
-    if (in_procfs(dirfd)) return EACCES;
+    // A link to what is not there yet.
+    std::array<char, 4096> text;
+    const ssize_t got = ::readlinkat(dirfd, out.leaf.c_str(), text.data(), text.size());
+    if (got > 0) {
+      const std::string_view target(text.data(), static_cast<std::size_t>(got));
+      path.resize(target.front() == '/' || slash == std::string::npos ? 0 : slash + 1);
+      path += target;
+      continue;
+    }
+    out.in_procfs = in_procfs(dirfd);
+    if (out.in_procfs) return EACCES;
     if (const int error = proc_.path_of(dirfd, out.resolved); error != 0) return error;
     if (out.resolved.size() > 1) out.resolved.push_back('/');
     out.resolved += out.leaf;
     return 0;
   }
-  return Walk(*this, query, out).run(std::move(base));
+  return ELOOP;
 }
 
 }  // namespace secbox::sys

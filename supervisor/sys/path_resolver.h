@@ -67,6 +67,7 @@ class PathResolver {
 
  private:
   class Walk;
+  int resolve_by_kernel(const PathQuery& query, const UniqueFd& base, PinnedPath& out) const;
 
   const Procfs& proc_;
   UniqueFd root_;
