@@ -339,7 +339,9 @@ std::string_view ExecVerifier::mismatch(pid_t tgid, const ExecTicket& ticket, co
     return "another program was started than the one that was approved";
   // At this stop the kernel has mapped the program and its loader, and nothing else.
   std::string maps;
-  if (services_.proc.read_file(tgid, "maps", maps) != 0) return "the new image cannot be examined";
+  constexpr std::size_t kMaxMaps = 1U << 20;  // a thousand segments must not hide the last
+  if (services_.proc.read_file(tgid, "maps", maps, kMaxMaps) != 0 || maps.size() >= kMaxMaps)
+    return "the new image cannot be examined";
   std::istringstream lines(maps);
   for (std::string line; std::getline(lines, line);) {
     MappedFile file;

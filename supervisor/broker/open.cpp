@@ -95,38 +95,6 @@ dev_t controlling_terminal(Call& call) {
   return makedev((bits >> 8) & 0xfff, (bits & 0xff) | ((bits >> 12) & 0xfff00));
 }
 
-// Opens a terminal by its number: under its name in /dev, or, where that is out of reach (another user's
-// terminal, one that a container was given), as a standard stream that the caller has of it. An fd or -errno.
-int open_terminal(Call& call, dev_t device, int flags) {
-  const auto is_it = [&](int fd) {
-    struct stat st{};
-    return ::fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == device;
-  };
-  std::string name = "/dev/pts/" + std::to_string(minor(device));
-  if (major(device) < 136 || major(device) > 143) {
-    const std::string link =
-        "/sys/dev/char/" + std::to_string(major(device)) + ":" + std::to_string(minor(device));
-    std::array<char, 512> text{};
-    const ssize_t got = ::readlink(link.c_str(), text.data(), text.size());
-    const std::string_view target(text.data(), got < 0 ? 0 : static_cast<std::size_t>(got));
-    name = "/dev/" + std::string(target.substr(target.rfind('/') + 1));
-  }
-  int error = ENXIO;
-  if (const UniqueFd handle(::open(name.c_str(), O_PATH | O_CLOEXEC));
-      handle.valid() && is_it(handle.get())) {
-    const int fd = call.services().proc.reopen(handle.get(), flags);
-    if (fd >= 0) return fd;
-    error = -fd;
-  }
-  for (int number = 0; number < 3; ++number) {
-    auto copy = sys::duplicate_descriptor(call.services().proc, call.tid(), TargetFd{number});
-    if (!copy || !is_it(copy->get())) continue;
-    const int have = ::fcntl(copy->get(), F_GETFL) & O_ACCMODE;
-    if (have == O_RDWR || have == (flags & O_ACCMODE)) return copy->release();
-  }
-  return -error;
-}
-
 // Raw memory and ports of the machine.
 bool is_machine_memory(const struct stat& st) {
   if (!S_ISCHR(st.st_mode) || major(st.st_rdev) != 1) return false;
@@ -160,6 +128,39 @@ bool is_own_namespace(const PinnedPath& path) {
 // What is left to do with a descriptor opened O_NONBLOCK on the caller's behalf.
 bool restore_blocking(int fd, const OpenRequest& request) {
   return request.has(O_NONBLOCK) || ::fcntl(fd, F_SETFL, request.flags & ~O_NONBLOCK) == 0;
+}
+
+// Opens a terminal by its number: under its name in /dev, or, where that is out of reach (another user's
+// terminal, one that a container was given), as a standard stream that the caller has of it. An fd or -errno.
+int open_terminal(Call& call, const OpenRequest& request, dev_t device) {
+  const int flags = (request.flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK | O_NOCTTY;
+  const auto is_it = [&](int fd) {
+    struct stat st{};
+    return ::fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == device;
+  };
+  std::string name = "/dev/pts/" + std::to_string(minor(device));
+  if (major(device) < 136 || major(device) > 143) {
+    const std::string link =
+        "/sys/dev/char/" + std::to_string(major(device)) + ":" + std::to_string(minor(device));
+    std::array<char, 512> text{};
+    const ssize_t got = ::readlink(link.c_str(), text.data(), text.size());
+    const std::string_view target(text.data(), got < 0 ? 0 : static_cast<std::size_t>(got));
+    name = "/dev/" + std::string(target.substr(target.rfind('/') + 1));
+  }
+  int error = ENXIO;
+  if (const UniqueFd handle(::open(name.c_str(), O_PATH | O_CLOEXEC));
+      handle.valid() && is_it(handle.get())) {
+    UniqueFd opened(call.services().proc.reopen(handle.get(), flags));
+    error = opened.get() < 0 ? -opened.release() : 0;
+    if (error == 0 && restore_blocking(opened.get(), request)) return opened.release();
+  }
+  for (int number = 0; number < 3; ++number) {
+    auto copy = sys::duplicate_descriptor(call.services().proc, call.tid(), TargetFd{number});
+    if (!copy || !is_it(copy->get())) continue;
+    const int have = ::fcntl(copy->get(), F_GETFL) & O_ACCMODE;
+    if (have == O_RDWR || have == (flags & O_ACCMODE)) return copy->release();
+  }
+  return -error;
 }
 
 // An existing regular file or directory named without links: one look-up that follows none proves that the
@@ -237,10 +238,8 @@ Action open_existing(Call& call, const OpenRequest& request, PinnedPath& path) {
     // Never the kernel's to open: the name may be another by the time that it reads it.
     const dev_t device = controlling_terminal(call);
     if (device == 0) return call.fails(ENXIO);
-    UniqueFd terminal(
-        open_terminal(call, device, (request.flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK | O_NOCTTY));
+    UniqueFd terminal(open_terminal(call, request, device));
     if (terminal.get() < 0) return call.fails(-terminal.release());
-    if (!restore_blocking(terminal.get(), request)) return call.refuse(EIO, "fcntl failed");
     return InstallFd{std::move(terminal), request.has(O_CLOEXEC)};
   }
 

@@ -25,7 +25,7 @@ sys::LandlockPlan compile_floor(const checker::Ruleset& rules) {
   }
   for (const std::string& path : runnable) plan.rules.push_back({path, sys::kFsExecute | sys::kFsReadFile});
 
-  // ioctl(TIOCGPTPEER): the kernel opens the other end of a pseudo-terminal as the plugin. See openpty(3).
+  // TIOCGPTPEER, an ioctl: the kernel opens the other end of a pseudo-terminal as the plugin. See openpty(3).
   const auto granted = [&](Verb verb) {
     return checker::decide(
                rules, {.verbs = verb, .as_written = "/dev/pts/0", .resolved = "/dev/pts/0", .endpoint = {}})
