@@ -274,4 +274,20 @@ void Pipeline::finish(Call& call, Action action) {
   }
 }
 
+void serve_only_the_end(sys::NotifyChannel& channel, const std::function<void()>& before_end) {
+  sys::Notification call;
+  while (true) {
+    const sys::ReceiveStatus status = channel.receive(call);
+    if (status == sys::ReceiveStatus::Ended) return;
+    if (status != sys::ReceiveStatus::Received) continue;
+    const SyscallRow* row = row_of_call(call.number, call.args);
+    if (row != nullptr && row->name == "exit_group") {
+      before_end();
+      (void)channel.reply_continue(call.id);  // Continue: RegisterOnly
+      return;
+    }
+    (void)channel.reply_errno(call.id, EPERM);
+  }
+}
+
 }  // namespace secbox::broker

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 
 #include "supervisor/broker/call.h"
 #include "supervisor/broker/services.h"
@@ -31,5 +32,10 @@ class Pipeline {
   Services& services_;
   std::atomic<bool> stopping_{false};
 };
+
+// For a session that cannot be: its launcher, which has the filter already, can end only if that call is
+// answered. Everything else is refused. Returns once it has ended, or about to; `before_end` is called before
+// that.
+void serve_only_the_end(sys::NotifyChannel& channel, const std::function<void()>& before_end);
 
 }  // namespace secbox::broker

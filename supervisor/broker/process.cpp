@@ -208,7 +208,8 @@ std::optional<Action> decode_target(Call& call, Target& out) {
 // Whoever may signal others may still not end, stop or starve the one that watches it.
 bool reaches_supervisor(const Services& services, const Target& target) {
   if (target.scope == Scope::Process) return services.is_supervisor(target.number);
-  return target.scope != Scope::Group || group_of(services.proc, services.supervisor_pid) == target.number;
+  return target.scope != Scope::Group || group_of(services.proc, services.supervisor_pid) == target.number ||
+         group_of(services.proc, services.guardian_pid) == target.number;
 }
 
 // `shown` is a pid, or a process group as a negative number.

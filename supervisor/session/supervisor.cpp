@@ -291,21 +291,7 @@ const char* Supervisor::start_receivers() {
 
 int Supervisor::refuse_start(launch::Handoff& handoff, const char* why) {
   handoff.fail(launch::Stage::SupervisorFailed, why);
-  // The launcher has the filter already: it can end only if that call is answered.
-  sys::Notification call;
-  bool ending = false;
-  while (!ending) {
-    const sys::ReceiveStatus status = channel_->receive(call);
-    if (status == sys::ReceiveStatus::Ended) break;
-    if (status != sys::ReceiveStatus::Received) continue;
-    ending = call.number == SYS_exit_group;
-    if (ending) {
-      finish(std::nullopt);
-      (void)channel_->reply_continue(call.id);  // Continue: RegisterOnly
-    } else {
-      (void)channel_->reply_errno(call.id, EPERM);
-    }
-  }
+  broker::serve_only_the_end(*channel_, [this] { finish(std::nullopt); });
   return reap();
 }
 
