@@ -306,6 +306,7 @@ bool Call::is_own_program(VerbSet verbs, const sys::PinnedPath& path) {
 }
 
 Action Call::refuse(int err, std::string_view why) {
+  failed_closed_ = true;
   record_.rule =
       audit::RuleRef{.id = "failed-closed", .layer = "protected", .file = {}, .line = 0, .text = {}};
   record_.reason = why;

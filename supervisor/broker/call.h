@@ -194,6 +194,7 @@ class Call {
   std::shared_ptr<const ProcessFacts> process_;
   int deny_errno_ = 13;  // EACCES
   bool denied_ = false;
+  bool failed_closed_ = false;  // by refuse()
   bool final_exit_ = false;
   std::shared_ptr<struct Blocker> blocker_;
 };

@@ -252,6 +252,8 @@ int Pipeline::install(std::uint64_t id, InstallFd& install) {
 
 void Pipeline::finish(Call& call, Action action) {
   const std::uint64_t id = call.notification().id;
+  // Killed meanwhile, and so not to be looked at: it was refused nothing.
+  if (call.failed_closed_ && !services_.channel.alive(id)) return;
   if (!write_record(call, action)) action = ReplyErrno{EIO};
   if (call.final_exit_ && services_.on_first_process_exit && is_the_end(id))
     services_.on_first_process_exit();
