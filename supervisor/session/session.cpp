@@ -158,6 +158,7 @@ int run_as_parent(SessionPlan& plan, Prepared& prepared) {
     exit_code = kExitDenials;
     cause = "denied";
   }
+  if (prepared.handoff->exec_errno.load(std::memory_order_acquire) != 0) cause = "secbox";  // 126, 127
   if ((*supervisor)->audit_failed()) {
     exit_code = kExitFailed;
     cause = "secbox";
