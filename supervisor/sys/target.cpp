@@ -302,7 +302,13 @@ Result<AssumedIdentity> AssumedIdentity::assume(const ThreadFacts& facts) {
       ::syscall(SYS_setresuid, facts.uid, facts.fsuid, -1) != 0) {
     return errno_failure("take the plugin's user and groups");
   }
-  if (facts.fsuid == 0 && fewer_caps && ::syscall(SYS_capset, &kCapHeader, wanted.data()) != 0) {
+  if (facts.fsuid != 0) {
+    // The kernel has emptied the effective set. The plugin itself must still be looked into: its working
+    // directory and descriptors are where its paths begin.
+    wanted[0].effective = identity.caps_[0].effective & (1U << CAP_SYS_PTRACE);
+    wanted[1].effective = 0;
+  }
+  if ((facts.fsuid != 0 || fewer_caps) && ::syscall(SYS_capset, &kCapHeader, wanted.data()) != 0) {
     return errno_failure("give up capabilities");
   }
   return identity;

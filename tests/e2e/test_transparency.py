@@ -125,6 +125,29 @@ class Transparency(sbx.BoxTest):
                     self.assertEqual(file.read(), native, f"closed: {closed}")
                 os.unlink(self.path("fds"))
 
+    def test_a_plugin_that_leaves_root(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        program = self.write("leave.py", """
+import os, socket, sys
+os.chdir(sys.argv[1])
+os.setgroups([]); os.setgid(1000); os.setuid(1000)
+open("a", "w").close(); os.rename("a", "b"); print(os.stat("b").st_uid); os.unlink("b"); os.mkdir("c"); os.rmdir("c")
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("sock"); listener.listen(1); print(os.stat("sock").st_uid)
+socket.socket(socket.AF_UNIX).connect("sock")
+for act in (lambda: open("/etc/shadow"), lambda: os.chmod("/etc/hostname", 0o777), lambda: os.mkdir("/etc/x")):
+    try:
+        act()
+    except OSError as error:
+        print(error)
+os.unlink("sock")
+""")
+        command = ["/usr/bin/python3", program, str(self.dir)]
+        native = self.run_native(command)
+        boxed = self.run_box(sbx.EVERYTHING, command, ["--quiet"])
+        self.assertEqual((boxed.returncode, boxed.stdout, boxed.stderr), (0, native.stdout, native.stderr))
+
     def test_output_ends_when_the_plugin_closes_it(self):
         for uid in self.each_user():
             with self.start(["/bin/sh", "-c", "echo out; exec >&- 2>&-; sleep 1.5; exit 6"], "beside", uid) as process:
