@@ -191,7 +191,10 @@ std::optional<Action> open_fast(Call& call, const OpenRequest& request) {
     return std::nullopt;
   }
   std::optional<std::unique_lock<std::timed_mutex>> waits;
-  if (request.truncates_later() && !(waits = call.may_wait())) return NeedsWorker{};
+  if (request.truncates_later()) {
+    waits = call.may_wait();
+    if (!waits) return NeedsWorker{};
+  }
   const auto flags = static_cast<std::uint64_t>(request.flags_to_open() | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   UniqueFd fd(open_how_at(from, request.path.c_str(), flags, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
   if (fd.get() < 0) {
@@ -245,7 +248,10 @@ Action open_existing(Call& call, const OpenRequest& request, PinnedPath& path) {
 
   const bool truncates = S_ISREG(path.st.st_mode) && request.truncates_later();
   std::optional<std::unique_lock<std::timed_mutex>> waits;
-  if (truncates && !(waits = call.may_wait())) return NeedsWorker{};
+  if (truncates) {
+    waits = call.may_wait();
+    if (!waits) return NeedsWorker{};
+  }
   int flags = (request.flags_to_open() & ~(O_CREAT | O_EXCL | O_NOFOLLOW)) | O_NOCTTY;
   const bool regular = S_ISREG(path.st.st_mode) || directory;
   const bool may_block =

@@ -32,7 +32,6 @@ namespace secbox::broker {
 
 namespace {
 
-using checker::AccessView;
 using checker::Reason;
 using checker::Verb;
 using checker::VerbSet;
