@@ -215,8 +215,8 @@ static int killed_execs(void) {
   return 1;
 }
 
-static int signal_neighbours(void) {  // the supervisor is one of the next processes, and so are its threads
-  for (pid_t pid = getpid() + 1; pid < getpid() + 12; ++pid) {
+static int signal_neighbours(void) {  // the supervisor is one of the next processes, and so are its threads; others are made meanwhile
+  for (pid_t pid = getpid() + 1; pid < getpid() + 1000; ++pid) {
     char name[64];
     snprintf(name, sizeof name, "/proc/%d/status", pid);
     if (access(name, F_OK) != 0) continue;
