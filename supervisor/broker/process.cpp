@@ -148,7 +148,12 @@ std::optional<Action> decode_owner(Call& call, Target& out) {
     out.number = owner < 0 ? -owner : owner;
     return std::nullopt;
   }
-  f_owner_ex owner{};
+  // As f_owner_ex, whose `type` is an enumeration: any number may stand there.
+  struct {
+    int type;
+    pid_t pid;
+  } owner{};
+  static_assert(sizeof owner == sizeof(f_owner_ex));
   if (sys::read_object(call.services().memory, call.tid(), call.address(2), owner) != 0)
     return call.fails(EFAULT);
   if (owner.type != F_OWNER_TID && owner.type != F_OWNER_PID && owner.type != F_OWNER_PGRP)

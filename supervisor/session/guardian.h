@@ -27,7 +27,8 @@ class Guardian {
   void dismiss();
 
  private:
-  [[noreturn]] void guard() const;
+  static int run(void* guardian);
+  void guard() const;
 
   std::optional<Processes> processes_;
   std::array<int, 3> kept_{};  // descriptors that it needs, in order

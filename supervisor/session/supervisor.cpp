@@ -321,7 +321,7 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   }
   handoff.advance(launch::Stage::SupervisorReady);
   // Made while the plugin confines itself.
-  Control control(*this, plugin);
+  control_ = std::make_unique<Control>(*this, plugin);
   const char* failed = start_receivers();
   if (handoff.wait_past(launch::Stage::SupervisorReady, plugin_pidfd_.get()) !=
       launch::Stage::ListenerReady) {
@@ -385,9 +385,9 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
     image_pids_.insert(image.tgid);
   };
   if (plan_.shape == Shape::Parent) {
-    execs_->on_child_event = [&control] { asio::post(control.io(), [&control] { control.mirror_stop(); }); };
+    execs_->on_child_event = [this] { asio::post(control_->io(), [this] { control_->mirror_stop(); }); };
   }
-  wake_printer_ = [&control] { asio::post(control.io(), [&control] { control.print_soon(); }); };
+  wake_printer_ = [this] { asio::post(control_->io(), [this] { control_->print_soon(); }); };
   if (!execs_->prepare()) {
     return refuse_start(handoff, "the exec verifier");
   }
@@ -398,7 +398,7 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   serving_.notify_all();
   handoff.advance(launch::Stage::Serving);
 
-  control.run();
+  control_->run();
 
   const int status = reap();
   finish(plan_.shape == Shape::Parent ? std::optional<int>(status) : std::nullopt);

@@ -71,6 +71,7 @@ class Supervisor {
 
   SessionPlan plan_;
   sys::Procfs proc_;
+  std::unique_ptr<Control> control_;  // other threads post to it, until this process ends
   std::optional<Processes> processes_;
   Guardian guardian_;
   sys::LinuxTargetMemory memory_;
