@@ -41,7 +41,7 @@ TEST(CompileFiles, VariablesStandForPlaces) {
   EXPECT_TRUE(c.allowed(Verb::FileRead, "/opt/plugin/main.py"));
   EXPECT_TRUE(c.allowed(Verb::FileCreate, "/home/ana/.local/share/secbox/x/kv"));
   EXPECT_TRUE(c.allowed(Verb::FileRead, "/home/ana/x"));
-  EXPECT_TRUE(c.allowed(Verb::FileRead, "/work/x"));
+  EXPECT_TRUE(c.allowed(Verb::FileRead, "/project/x"));
   EXPECT_TRUE(c.allowed(Verb::FileRead, "/home/ana/Documents/a"));
   EXPECT_FALSE(c.allowed(Verb::FileRead, "/home/ana/y"));
 }

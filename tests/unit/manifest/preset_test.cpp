@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(
         Given{Verb::FileList, "/home/ana"}, Given{Verb::FileRead, "/root/.ssh/id_ed25519"},
         Given{Verb::FileRead, "/tmp"}, Given{Verb::FileCreate, "/tmp/x"},
         Given{Verb::FileRead, "/tmp/runner/x"}, Given{Verb::FileRead, "/opt/plugin/main.py"},
-        Given{Verb::FileRead, "/work/x"}, Given{Verb::FileRead, "/dev/ptmx"},
+        Given{Verb::FileRead, "/project/x"}, Given{Verb::FileRead, "/dev/ptmx"},
         Given{Verb::FileRead, "/dev/pts/0"}, Given{Verb::FileRead, "/dev/sda"},
         Given{Verb::FileRead, "/dev/mem"}, Given{Verb::FileWrite, "/dev/random"},
         Given{Verb::FileCreate, "/dev/null"}, Given{Verb::FileDelete, "/dev/null"},

@@ -37,7 +37,7 @@ inline std::map<std::string, std::string> merged_usr() {
 
 inline Variables run_variables() {
   return {.home = "/home/ana",
-          .cwd = "/work",
+          .cwd = "/project",
           .tmp = "/tmp/run",
           .plugin_dir = "/opt/plugin",
           .plugin_data = "/home/ana/.local/share/secbox/x",
