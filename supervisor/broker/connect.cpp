@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <system_error>
 #include <thread>
 
@@ -268,6 +269,8 @@ Action bind_unix_path(Call& call, const Socket& socket, const CopiedAddress& add
     return call.fails(EADDRINUSE);
   }
   if (!call.permit(Verb::UnixSocket, pinned)) return call.denied();
+  const std::lock_guard names(call.services().names);
+  if (!call.still_named(pinned)) return call.refuse(EAGAIN, "the name was changed meanwhile");
   const int error = bind_path(call, socket, address, pinned, cwd->get());
   if (error == EAGAIN) return call.refuse(EAGAIN, "no thread is to be had");
   return error == 0 ? Action{ReplyValue{0}} : call.fails(error);
