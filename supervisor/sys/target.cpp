@@ -113,6 +113,23 @@ Result<UniqueFd> open_at(int dir, const char* name, int flags, const char* what)
   return UniqueFd(fd);
 }
 
+// Where the caller's paths begin: what it stands in, what it holds. Looked at with this process's own right
+// to, also while the caller's identity is taken; the act itself must not have that right, or a plugin that
+// left root would see through /proc what only root may.
+Result<UniqueFd> open_of_caller(int dir, const char* name, int flags, const char* what) {
+  auto opened = open_at(dir, name, flags, what);
+  if (opened || opened.error().code != EACCES) return opened;
+  std::array<__user_cap_data_struct, 2> own{};
+  if (::syscall(SYS_capget, &kCapHeader, own.data()) != 0) return opened;
+  auto raised = own;
+  raised[0].effective |= raised[0].permitted & (1U << CAP_SYS_PTRACE);
+  if (raised[0].effective == own[0].effective) return opened;
+  if (::syscall(SYS_capset, &kCapHeader, raised.data()) != 0) return opened;
+  opened = open_at(dir, name, flags, what);
+  if (::syscall(SYS_capset, &kCapHeader, own.data()) != 0) ::_exit(125);
+  return opened;
+}
+
 }  // namespace
 
 Result<Procfs> Procfs::open() {
@@ -211,8 +228,8 @@ bool Procfs::shares_view(ThreadId tid) const {
 }
 
 Result<UniqueFd> Procfs::open_cwd(ThreadId tid) const {
-  return open_at(root_.get(), proc_name(tid.value, "cwd").data(), O_PATH | O_DIRECTORY,
-                 "open the plugin's cwd");
+  return open_of_caller(root_.get(), proc_name(tid.value, "cwd").data(), O_PATH | O_DIRECTORY,
+                        "open the plugin's cwd");
 }
 
 Result<UniqueFd> Procfs::open_exe(ProcessId pid) const {
@@ -222,7 +239,7 @@ Result<UniqueFd> Procfs::open_exe(ProcessId pid) const {
 Result<UniqueFd> Procfs::open_descriptor_path(ThreadId tid, TargetFd fd) const {
   std::array<char, 64> name;
   std::snprintf(name.data(), name.size(), "%d/fd/%d", tid.value, fd.value);
-  return open_at(root_.get(), name.data(), O_PATH, "open the plugin's descriptor");
+  return open_of_caller(root_.get(), name.data(), O_PATH, "open the plugin's descriptor");
 }
 
 int Procfs::path_of(int fd, std::string& out) const {
@@ -302,13 +319,7 @@ Result<AssumedIdentity> AssumedIdentity::assume(const ThreadFacts& facts) {
       ::syscall(SYS_setresuid, facts.uid, facts.fsuid, -1) != 0) {
     return errno_failure("take the plugin's user and groups");
   }
-  if (facts.fsuid != 0) {
-    // The kernel has emptied the effective set. The plugin itself must still be looked into: its working
-    // directory and descriptors are where its paths begin.
-    wanted[0].effective = identity.caps_[0].effective & (1U << CAP_SYS_PTRACE);
-    wanted[1].effective = 0;
-  }
-  if ((facts.fsuid != 0 || fewer_caps) && ::syscall(SYS_capset, &kCapHeader, wanted.data()) != 0) {
+  if (facts.fsuid == 0 && fewer_caps && ::syscall(SYS_capset, &kCapHeader, wanted.data()) != 0) {
     return errno_failure("give up capabilities");
   }
   return identity;

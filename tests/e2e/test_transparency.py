@@ -131,16 +131,20 @@ class Transparency(sbx.BoxTest):
         program = self.write("leave.py", """
 import os, socket, sys
 os.chdir(sys.argv[1])
+child = os.fork()  # the parent stays root
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 os.setgroups([]); os.setgid(1000); os.setuid(1000)
 open("a", "w").close(); os.rename("a", "b"); print(os.stat("b").st_uid); os.unlink("b"); os.mkdir("c"); os.rmdir("c")
 listener = socket.socket(socket.AF_UNIX)
 listener.bind("sock"); listener.listen(1); print(os.stat("sock").st_uid)
 socket.socket(socket.AF_UNIX).connect("sock")
-for act in (lambda: open("/etc/shadow"), lambda: os.chmod("/etc/hostname", 0o777), lambda: os.mkdir("/etc/x")):
+for act in (lambda: open("/etc/shadow"), lambda: open(f"/proc/{os.getppid()}/maps"),
+            lambda: open(f"/proc/{os.getppid()}/root/etc/hostname"), lambda: os.chmod("/etc/hostname", 0o777), lambda: os.mkdir("/etc/x")):
     try:
         act()
     except OSError as error:
-        print(error)
+        print(error.strerror)
 os.unlink("sock")
 """)
         command = ["/usr/bin/python3", program, str(self.dir)]
