@@ -334,13 +334,6 @@ int PathResolver::open_base(const PathQuery& query, UniqueFd& base, std::string&
   return 0;
 }
 
-int PathResolver::name_as_written(const PathQuery& query, std::string& out) const {
-  UniqueFd base;
-  if (const int error = open_base(query, base, out); error != 0) return error;
-  append_folded(out, query.path);
-  return 0;
-}
-
 int PathResolver::resolve(const PathQuery& query, PinnedPath& out) const {
   if (query.path.empty() && !query.allow_empty) return ENOENT;
   UniqueFd base;

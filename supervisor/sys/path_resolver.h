@@ -61,10 +61,6 @@ class PathResolver {
   // errno.
   int open_base(const PathQuery& query, UniqueFd& base, std::string& base_name) const;
 
-  // Absolute name of the path as written, without touching the file system beyond the base directory. 0 or an
-  // errno.
-  [[nodiscard]] int name_as_written(const PathQuery& query, std::string& out) const;
-
  private:
   class Walk;
   int resolve_by_kernel(const PathQuery& query, const UniqueFd& base, PinnedPath& out) const;
