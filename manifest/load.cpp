@@ -1,10 +1,9 @@
 #include "manifest/load.h"
 
 #include <algorithm>
-#include <charconv>
-#include <limits>
 
 #include "manifest/grammar.h"
+#include "manifest/limit_words.h"
 #include "manifest/preset.h"
 
 namespace secbox::manifest {
@@ -74,9 +73,7 @@ class Reader {
     if (const Node* permissions = root.find("permissions")) read_permissions(*permissions);
     if (const Node* env = root.find("env")) read_env(*env);
     read_limits(root);
-    read_timeouts(root);
     if (const Node* registers = root.find("registers")) read_registers(*registers);
-    if (problems_ == 0) warn_of_limits(root);
     return manifest_;
   }
 
@@ -370,107 +367,44 @@ class Reader {
     }
   }
 
-  // "500MB", "80%", "10s", 64: a number and one of `units` (name -> factor).
-  std::optional<std::uint64_t> read_quantity(
-      const Node& node, const std::string& pointer,
-      const std::vector<std::pair<std::string_view, std::uint64_t>>& units, const char* example,
-      std::uint64_t most = INT64_MAX) {
-    const std::string_view text = node.text;
-    std::uint64_t value = 0;
-    if (node.kind == Node::Kind::Number || node.kind == Node::Kind::String) {
-      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-      const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
-      for (const auto& [name, factor] : units) {
-        if (error == std::errc{} && unit == name && value <= most / factor) return value * factor;
-      }
-    }
-    problem(node, pointer, "SBX-V116", "\"" + node.text + "\" cannot be read here",
-            std::string("for example ") + example);
-    return std::nullopt;
-  }
-
   void read_limits(const Node& root) {
-    const Node* node = root.find("limits");
-    if (node == nullptr) return;
-    if (node->kind == Node::Kind::Null) {
-      manifest_.limits.reset();
-      return;
-    }
-    if (!expect(*node, Node::Kind::Object, "/limits", "an object, or null for none")) return;
-    check_keys(*node, "/limits",
-               {"memory", "memory_warn", "on_memory", "cpu", "cpu_time", "file_size", "pids", "open_files"});
-    const std::vector<std::pair<std::string_view, std::uint64_t>> sizes{
-        {"", 1},           {"B", 1},           {"kB", 1000},    {"KB", 1000},
-        {"MB", 1000000},   {"GB", 1000000000}, {"KiB", 1024},   {"MiB", 1U << 20},
-        {"GiB", 1U << 30}, {"K", 1024},        {"M", 1U << 20}, {"G", 1U << 30}};
-    const std::vector<std::pair<std::string_view, std::uint64_t>> plain{{"", 1}};
-    const std::vector<std::pair<std::string_view, std::uint64_t>> percent{{"%", 1}, {"", 1}};
-    Limits& limits = *manifest_.limits;
-    const auto take = [&](const char* key, const auto& units, const char* example, auto& out) {
-      const Node* entry = node->find(key);
-      if (entry == nullptr) return;
-      if (entry->kind == Node::Kind::Null) {
-        out.reset();
-        return;
-      }
-      using Value = typename std::decay_t<decltype(out)>::value_type;
-      constexpr std::uint64_t kMost = std::min<std::uint64_t>(INT64_MAX, std::numeric_limits<Value>::max());
-      if (const auto value = read_quantity(*entry, std::string("/limits/") + key, units, example, kMost)) {
-        out = static_cast<Value>(*value);
-      }
-    };
-    take("memory", sizes, "\"500MB\"", limits.memory_bytes);
-    take("memory_warn", percent, "\"80%\"", limits.memory_warn_percent);
-    take("cpu", percent, "\"80%\"", limits.cpu_percent);
-    take("cpu_time", durations(), "\"10s\"", limits.cpu_time_ms);
-    take("file_size", sizes, "\"100MB\"", limits.file_size_bytes);
-    take("pids", plain, "64", limits.pids);
-    take("open_files", plain, "256", limits.open_files);
-    if (const Node* on = node->find("on_memory")) {
-      if (on->text != "warn" && on->text != "terminate")
-        problem(*on, "/limits/on_memory", "SBX-V116", "\"" + on->text + "\" cannot be read here",
-                "warn or terminate");
-      limits.terminate_on_memory = on->text != "warn";
-    }
-  }
-
-  // Said once. Who sets one counts on it.
-  void warn_of_limits(const Node& root) {
-    for (const char* key : {"limits", "timeouts"}) {
-      const Node* node = root.find(key);
-      if (node == nullptr || std::ranges::none_of(node->members, [](const auto& member) {
-            return !member.first.starts_with("x-") && member.second.kind != Node::Kind::Null;
-          }))
+    for (const char* group : {"limits", "timeouts"}) {
+      const Node* node = root.find(group);
+      if (node == nullptr) continue;
+      const std::string pointer = std::string("/") + group;
+      if (node->kind == Node::Kind::Null && std::string_view(group) == "limits") {
+        manifest_.limits = Limits::none();
+        for (const std::string_view name : limit_names(group))
+          manifest_.limits_set.insert("limits/" + std::string(name));
         continue;
-      warn(*node, std::string("/") + key, "SBX-V193",
-           "\"limits\" and \"timeouts\" are read, and not enforced by this version",
-           "hold the plugin to them from outside: ulimit, timeout, systemd-run");
-      return;
+      }
+      if (!expect(*node, Node::Kind::Object, pointer,
+                  std::string_view(group) == "limits" ? "an object, or null for none" : "an object"))
+        continue;
+      const auto& names = limit_names(group);
+      check_keys(*node, pointer, {names.begin(), names.end()});
+      for (const std::string_view name : names) {
+        const Node* entry = node->find(name);
+        if (entry != nullptr) read_limit(group, name, *entry, pointer);
+      }
     }
   }
 
-  static const std::vector<std::pair<std::string_view, std::uint64_t>>& durations() {
-    static const std::vector<std::pair<std::string_view, std::uint64_t>> units{
-        {"s", 1000}, {"ms", 1}, {"m", 60000}, {"min", 60000}, {"h", 3600000}, {"", 1000}};
-    return units;
-  }
-
-  void read_timeouts(const Node& root) {
-    const Node* node = root.find("timeouts");
-    if (node == nullptr || !expect(*node, Node::Kind::Object, "/timeouts", "an object")) return;
-    check_keys(*node, "/timeouts", {"init", "hook", "run", "heartbeat"});
-    for (const auto& [key, out] :
-         {std::pair{"init", &manifest_.timeouts.init_ms}, std::pair{"hook", &manifest_.timeouts.hook_ms},
-          std::pair{"run", &manifest_.timeouts.run_ms},
-          std::pair{"heartbeat", &manifest_.timeouts.heartbeat_ms}}) {
-      const Node* entry = node->find(key);
-      if (entry == nullptr) continue;
-      if (entry->kind == Node::Kind::Null) {
-        out->reset();
-      } else if (const auto value =
-                     read_quantity(*entry, std::string("/timeouts/") + key, durations(), "\"30s\"")) {
-        *out = *value;
-      }
+  void read_limit(std::string_view group, std::string_view name, const Node& node,
+                  const std::string& pointer) {
+    const bool scalar = node.kind == Node::Kind::Number || node.kind == Node::Kind::String;
+    std::optional<std::string_view> value;
+    if (node.kind != Node::Kind::Null) value = scalar ? std::string_view(node.text) : std::string_view();
+    std::string hint;
+    if (!set_limit(group, name, value, manifest_.limits, manifest_.timeouts, hint)) {
+      problem(node, pointer + "/" + std::string(name), "SBX-V116",
+              "\"" + node.text + "\" cannot be read here", hint);
+      return;
+    }
+    manifest_.limits_set.insert(std::string(group) + "/" + std::string(name));
+    if (value && (name == "hook" || name == "heartbeat")) {
+      warn(node, pointer + "/" + std::string(name), "SBX-V193",
+           "\"" + std::string(name) + "\" is read, and not enforced by this version", "timeouts.run is");
     }
   }
 

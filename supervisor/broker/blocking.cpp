@@ -98,6 +98,12 @@ std::shared_ptr<Blocker> BlockingCalls::enter(std::uint64_t id, ThreadId tid) {
   return blocker;
 }
 
+void BlockingCalls::interrupt_all() {
+  const std::lock_guard lock(mutex_);
+  interrupting_ = true;
+  changed_.notify_all();
+}
+
 void BlockingCalls::leave(const std::shared_ptr<Blocker>& blocker) {
   const std::lock_guard lock(mutex_);
   std::erase(blockers_, blocker);
@@ -110,7 +116,7 @@ void BlockingCalls::watch() {
     if (blockers_.empty()) return;
     for (const auto& blocker : blockers_) {
       sys::ThreadFacts facts;
-      if (!blocker->interrupted.load(std::memory_order_relaxed) && !stopping_ &&
+      if (!blocker->interrupted.load(std::memory_order_relaxed) && !stopping_ && !interrupting_ &&
           channel_.alive(blocker->id) &&
           (proc_.read_facts(blocker->tid, facts) != 0 || !facts.signal_would_interrupt())) {
         continue;

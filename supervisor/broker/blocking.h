@@ -47,6 +47,9 @@ class BlockingCalls {
   // already: the caller refuses.
   [[nodiscard]] bool start(std::function<void()> job);
 
+  // Ends every blocked call, now and from now on: the session is at its end.
+  void interrupt_all();
+
   std::shared_ptr<Blocker> enter(std::uint64_t id, ThreadId tid);
   void leave(const std::shared_ptr<Blocker>& blocker);
 
@@ -67,6 +70,7 @@ class BlockingCalls {
   std::size_t workers_ = 0;
   std::size_t idle_ = 0;
   bool stopping_ = false;
+  bool interrupting_ = false;
   std::thread watcher_;
 };
 

@@ -230,7 +230,8 @@ bool Pipeline::write_record(Call& call, const Action& action) {
   return true;
 }
 
-int Pipeline::install(std::uint64_t id, InstallFd& install) {
+int Pipeline::install(Call& call, InstallFd& install) {
+  const std::uint64_t id = call.notification().id;
   struct stat st{};
   const int fd = install.fd.get();
   const bool written =
@@ -243,6 +244,10 @@ int Pipeline::install(std::uint64_t id, InstallFd& install) {
   if (added.status != sys::ReplyStatus::Sent)
     return added.status == sys::ReplyStatus::Failed ? added.error : 0;
   if (install.truncate && ::ftruncate(fd, 0) != 0) return errno;
+  const audit::Record& record = call.record();
+  if (services_.on_written)
+    services_.on_written(record.resolved_target.empty() ? record.target.path : record.resolved_target,
+                         st.st_dev, st.st_ino);
   // Our copy goes before the caller runs on: a program that it writes, closes and starts is not busy
   // (ETXTBSY).
   install.fd.reset();
@@ -262,7 +267,7 @@ void Pipeline::finish(Call& call, Action action) {
   } else if (auto* value = std::get_if<ReplyValue>(&action)) {
     (void)services_.channel.reply_value(id, value->value);
   } else if (auto* install = std::get_if<InstallFd>(&action)) {
-    const int error = this->install(id, *install);
+    const int error = this->install(call, *install);
     if (error != 0) {
       // The caller's table is full (EMFILE): its own error, never a Continue. The record is put right by a
       // second one.

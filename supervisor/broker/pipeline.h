@@ -25,7 +25,7 @@ class Pipeline {
   bool is_the_end(std::uint64_t id);
   void finish(Call& call, Action action);
   // Puts a descriptor into the caller and answers with its number. An errno where the caller still waits.
-  int install(std::uint64_t id, InstallFd& install);
+  int install(Call& call, InstallFd& install);
   // False: it could not be written, and nothing may go on.
   bool write_record(Call& call, const Action& action);
 

@@ -1,7 +1,7 @@
 // The Landlock floor of a session, compiled from its static rules. It grants only what the kernel itself
-// performs for the plugin: starting approved programs, and opening the other end of its pseudo-terminals. Every
-// other file is opened by the supervisor, so the plugin's own rights to the file system, to TCP and to processes outside are none
-// at all.
+// performs for the plugin: starting approved programs, and opening the other end of its pseudo-terminals.
+// Every other file is opened by the supervisor, so the plugin's own rights to the file system, to TCP and to
+// processes outside are none at all.
 #pragma once
 
 #include "supervisor/checker/ruleset.h"

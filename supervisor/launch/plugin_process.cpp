@@ -4,9 +4,11 @@
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -40,9 +42,28 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   return result;
 }
 
+// Soft and hard, never above what holds already.
+void lower_limit(__rlimit_resource resource, std::uint64_t value) {
+  rlimit limit{};
+  if (::getrlimit(resource, &limit) != 0) return;
+  limit.rlim_max = std::min<rlim_t>(limit.rlim_max, value);
+  limit.rlim_cur = std::min(limit.rlim_cur, limit.rlim_max);
+  (void)::setrlimit(resource, &limit);
+}
+
+void apply_limits(const Limits& limits) {
+  if (limits.file_size_bytes) lower_limit(RLIMIT_FSIZE, *limits.file_size_bytes);
+  if (limits.open_files) lower_limit(RLIMIT_NOFILE, *limits.open_files);
+  // The watchdog comes first, for all processes together; this holds where it is kept from running.
+  constexpr std::uint64_t kLeeway_s = 3;
+  if (limits.cpu_time_ms) lower_limit(RLIMIT_CPU, *limits.cpu_time_ms / 1000 + kLeeway_s);
+}
+
 }  // namespace
 
-int confine_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd& floor) {
+int confine_plugin(const PluginPlan& plan, const limits::Cgroup& group, Handoff& handoff, UniqueFd& floor) {
+  if (const int error = group.enter_self(); error != 0)
+    return fail(handoff, "enter the session's control group", error);
   // Nothing but the standard streams passes: what secbox or the host left open would be a way out.
   if (::syscall(SYS_close_range, 3U, ~0U, 0) != 0) return fail(handoff, "close inherited descriptors", errno);
   if (plan.mode == Mode::Enforce && plan.landlock_abi > 0) {
@@ -103,6 +124,7 @@ int start_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd floor) {
   }
   (void)::close(listener);
   supervisor->reset();
+  apply_limits(plan.limits);
   ::execve(plan.program.c_str(), argv.data(), environment.data());
   const int error = errno;
   handoff.exec_errno.store(error, std::memory_order_release);

@@ -9,7 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "supervisor/base/limits.h"
 #include "supervisor/launch/handoff.h"
+#include "supervisor/limits/cgroup.h"
 #include "supervisor/sys/landlock.h"
 #include "supervisor/sys/target.h"
 
@@ -27,13 +29,15 @@ struct PluginPlan {
   int landlock_abi = 0;
   Mode mode = Mode::Enforce;
   sys::LandlockPlan floor;
+  Limits limits;  // those that the kernel keeps for each process
 };
 
-// First step, beside the supervisor's start: descriptors, limits, identity, floor. 0, or the exit code to end
-// with (125) after a message on stderr.
-[[nodiscard]] int confine_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd& floor);
-// Second step, once handoff.supervisor_pid is known: the filter, and the program. Returns only on failure:
-// the exit code to end with (125, 126, 127), after a message on stderr.
+// First step, beside the supervisor's start: control group, descriptors, identity, floor. 0, or the exit code
+// to end with (125) after a message on stderr.
+[[nodiscard]] int confine_plugin(const PluginPlan& plan, const limits::Cgroup& group, Handoff& handoff,
+                                 UniqueFd& floor);
+// Second step, once handoff.supervisor_pid is known: the filter, limits, and the program. Returns only on
+// failure: the exit code to end with (125, 126, 127), after a message on stderr.
 [[nodiscard]] int start_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd floor);
 
 }  // namespace secbox::launch

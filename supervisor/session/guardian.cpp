@@ -27,6 +27,7 @@ namespace secbox::session {
   while (::syscall(SYS_ppoll, &end, 1, nullptr, nullptr, 0) <= 0) {
   }
   processes_->end(0);
+  remove_group(*group_);
   (void)::syscall(SYS_exit_group, 0);
 }
 
@@ -35,14 +36,17 @@ namespace secbox::session {
   return 0;
 }
 
-Result<void> Guardian::start(const sys::Procfs& proc, const sys::SessionMark& mark) {
+Result<void> Guardian::start(const sys::Procfs& proc, const sys::SessionMark& mark,
+                             const limits::Cgroup& group) {
   auto self = sys::open_process(ProcessId{::getpid()});
   if (!self) return std::unexpected(self.error());
   auto processes = Processes::open(proc, mark);
   if (!processes) return std::unexpected(processes.error());
   supervisor_ = std::move(*self);
   processes_.emplace(std::move(*processes));
-  kept_ = {supervisor_.get(), proc.root(), processes_->descriptor()};
+  group_ = &group;
+  kept_ = group.descriptors_to_remove();
+  kept_.insert(kept_.end(), {supervisor_.get(), proc.root(), processes_->descriptor()});
   std::ranges::sort(kept_);
 
   constexpr std::size_t kStack = 64U << 10;

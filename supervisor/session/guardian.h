@@ -9,10 +9,11 @@
 
 #include <sys/types.h>
 
-#include <array>
 #include <optional>
+#include <vector>
 
 #include "supervisor/base/result.h"
+#include "supervisor/limits/cgroup.h"
 #include "supervisor/session/processes.h"
 #include "supervisor/sys/target.h"
 
@@ -20,8 +21,9 @@ namespace secbox::session {
 
 class Guardian {
  public:
-  // Starts it. Must not be destroyed before this process ends.
-  [[nodiscard]] Result<void> start(const sys::Procfs& proc, const sys::SessionMark& mark);
+  // Starts it. Must not be destroyed before this process ends. `group` is removed at the end as well.
+  [[nodiscard]] Result<void> start(const sys::Procfs& proc, const sys::SessionMark& mark,
+                                   const limits::Cgroup& group);
   [[nodiscard]] pid_t pid() const { return pid_; }
   // Nothing is left to guard.
   void dismiss();
@@ -31,7 +33,8 @@ class Guardian {
   void guard() const;
 
   std::optional<Processes> processes_;
-  std::array<int, 3> kept_{};  // descriptors that it needs, in order
+  const limits::Cgroup* group_ = nullptr;
+  std::vector<int> kept_;  // descriptors that it needs, in order
   UniqueFd supervisor_;
   pid_t pid_ = 0;
 };

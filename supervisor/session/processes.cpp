@@ -89,6 +89,11 @@ void Processes::chase_newest(const std::function<bool()>& gone) const {
   }
 }
 
+void Processes::kill(pid_t except) const {
+  for (int look = 0; look < 3 && kill_all(except); ++look) {
+  }
+}
+
 void Processes::end(pid_t except, const std::function<bool()>& gone) const {
   const std::int64_t started = now_ns();
   const int enough_empty_looks = except == 0 ? 20 : 1;
@@ -99,6 +104,13 @@ void Processes::end(pid_t except, const std::function<bool()>& gone) const {
     if (empty_looks == enough_empty_looks) return;
     if (except == 0) chase_newest(gone);
     const timespec pause{.tv_sec = 0, .tv_nsec = 500'000};
+    (void)::nanosleep(&pause, nullptr);
+  }
+}
+
+void remove_group(const limits::Cgroup& group) {
+  for (int turn = 0; turn < 1000 && !group.remove(); ++turn) {
+    const timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
     (void)::nanosleep(&pause, nullptr);
   }
 }

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "supervisor/base/result.h"
+#include "supervisor/limits/cgroup.h"
 #include "supervisor/sys/target.h"
 
 namespace secbox::session {
@@ -22,6 +23,8 @@ class Processes {
   // (what is stuck in the kernel, D, dies when it comes back). `gone`, where given, is proof that none is
   // left; a look is none: a process that forks and ends at once can be missed by it.
   void end(pid_t except, const std::function<bool()>& gone = {}) const;
+  // Kills all that a look or two find, and waits for nothing.
+  void kill(pid_t except) const;
   [[nodiscard]] int descriptor() const { return ::dirfd(dir_.get()); }
   // The number that was given out last on this host, or 0.
   [[nodiscard]] pid_t newest() const;
@@ -41,5 +44,8 @@ class Processes {
   sys::SessionMark mark_;
   std::unique_ptr<DIR, CloseDir> dir_;
 };
+
+// Removes the group once the last process has left it, within a second. Allocates nothing.
+void remove_group(const limits::Cgroup& group);
 
 }  // namespace secbox::session

@@ -36,6 +36,7 @@ int report(const Error& error) {
 struct Prepared {
   launch::PluginPlan plugin;
   launch::Environment environment;
+  limits::Cgroup group;
   launch::Handoff* handoff = nullptr;
 };
 
@@ -68,12 +69,22 @@ Result<Prepared> make_plans(SessionPlan& plan) {
   auto handoff = launch::Handoff::make();
   if (!handoff) return std::unexpected(handoff.error());
   prepared.handoff = *handoff;
+  // Auditing blocks nothing: what would have been ended is told.
+  if (audit_mode) {
+    plan.limits.on_memory = plan.limits.on_cpu = OnLimit::Warn;
+    plan.limits.file_size_bytes.reset();
+    plan.limits.open_files.reset();
+  } else {
+    plugin.limits = plan.limits;
+    prepared.group = limits::Cgroup::make(plan.limits, "secbox-" + plan.id);
+  }
   return prepared;
 }
 
 // Body of the supervisor's own process in Shape::Beside. Never returns.
 [[noreturn]] void supervise_beside(SessionPlan plan, Prepared prepared, pid_t plugin) {
-  auto supervisor = Supervisor::prepare(plan, plan.rules, prepared.plugin.mark, prepared.environment);
+  auto supervisor =
+      Supervisor::prepare(plan, std::move(prepared.group), prepared.plugin.mark, prepared.environment);
   if (!supervisor) {
     prepared.handoff->fail(launch::Stage::SupervisorFailed, supervisor.error().text().c_str());
     ::_exit(kExitFailed);
@@ -102,7 +113,7 @@ int run_beside(SessionPlan& plan, Prepared& prepared) {
   }
   // Meanwhile the supervisor gets ready.
   UniqueFd floor;
-  const int failed = launch::confine_plugin(prepared.plugin, *prepared.handoff, floor);
+  const int failed = launch::confine_plugin(prepared.plugin, prepared.group, *prepared.handoff, floor);
   int status = 0;
   while (::waitpid(between, &status, 0) < 0 && errno == EINTR) {
   }
@@ -135,11 +146,12 @@ int run_as_parent(SessionPlan& plan, Prepared& prepared) {
   if (plugin == 0) {
     (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     UniqueFd floor;
-    const int failed = launch::confine_plugin(prepared.plugin, *prepared.handoff, floor);
+    const int failed = launch::confine_plugin(prepared.plugin, prepared.group, *prepared.handoff, floor);
     ::_exit(failed != 0 ? failed
                         : launch::start_plugin(prepared.plugin, *prepared.handoff, std::move(floor)));
   }
-  auto supervisor = Supervisor::prepare(plan, plan.rules, prepared.plugin.mark, prepared.environment);
+  auto supervisor =
+      Supervisor::prepare(plan, std::move(prepared.group), prepared.plugin.mark, prepared.environment);
   if (!supervisor) {
     prepared.handoff->fail(launch::Stage::SupervisorFailed, supervisor.error().text().c_str());
     int status = 0;
@@ -154,9 +166,13 @@ int run_as_parent(SessionPlan& plan, Prepared& prepared) {
   const bool denied =
       (plan.fail_on_denial && (*supervisor)->had_denials()) ||
       (plan.fail_on_would_deny && ((*supervisor)->had_denials() || (*supervisor)->would_have_denied()));
-  if (denied) {
+  if (denied || (plan.fail_on_limit && (*supervisor)->had_limits())) {
     exit_code = kExitDenials;
-    cause = "denied";
+    cause = denied ? "denied" : "limit";
+  }
+  if (const auto& ended = (*supervisor)->ended()) {
+    exit_code = ended->exit_code;
+    cause = ended->cause;
   }
   if (prepared.handoff->exec_errno.load(std::memory_order_acquire) != 0) cause = "secbox";  // 126, 127
   if ((*supervisor)->audit_failed()) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "supervisor/base/limits.h"
 #include "supervisor/base/result.h"
 #include "supervisor/broker/call.h"
 #include "supervisor/checker/ruleset.h"
@@ -40,7 +41,11 @@ struct SessionPlan {
   int status_fd = -1;
   bool fail_on_denial = false;
   bool fail_on_would_deny = false;
+  bool fail_on_limit = false;
   bool quiet = false;  // no denial lines on stderr
+
+  Limits limits;
+  Timeouts timeouts;
 };
 
 // What a grant by host name needs besides: the name servers of resolv.conf. Empty where no rule names a host.

@@ -25,6 +25,7 @@
 
 #include "supervisor/launch/capabilities.h"
 #include "supervisor/session/nearest_grant.h"
+#include "supervisor/sys/force_exit.h"
 #include "supervisor/sys/landlock.h"
 
 namespace secbox::session {
@@ -37,6 +38,9 @@ constexpr int kReceivers = 2;  // one suffers the double wake-up of ADDFD, more 
 constexpr auto kHostRefresh = std::chrono::seconds(60);
 constexpr auto kPrintDelay = std::chrono::milliseconds(20);
 constexpr std::size_t kMaxPendingText = 64U << 10;
+constexpr int kExitLimit = 123;
+constexpr int kExitTimeout = 124;
+constexpr auto kEndPatience = std::chrono::seconds(15);  // longer than it takes to end all others
 
 std::int64_t now_ns() {
   timespec ts{};
@@ -76,6 +80,41 @@ std::string json_plain(std::string_view text) {
   return out + "\"";
 }
 
+template <typename Value>
+std::string json_number(const std::optional<Value>& value) {
+  return value ? std::to_string(*value) : "null";
+}
+
+std::string limits_json(const Limits& limits, const Timeouts& timeouts) {
+  return "{\"memory_bytes\":" + json_number(limits.memory_bytes) +
+         ",\"cpu_percent\":" + json_number(limits.cpu_percent) +
+         ",\"cpu_time_ms\":" + json_number(limits.cpu_time_ms) +
+         ",\"file_size_bytes\":" + json_number(limits.file_size_bytes) +
+         ",\"pids\":" + json_number(limits.pids) + ",\"open_files\":" + json_number(limits.open_files) +
+         ",\"init_ms\":" + json_number(timeouts.init_ms) + ",\"run_ms\":" + json_number(timeouts.run_ms) +
+         "}";
+}
+
+std::string usage_json(const limits::Usage& usage) {
+  return "{\"cpu_ms\":" + std::to_string(usage.cpu_ns / 1'000'000) +
+         ",\"peak_memory_bytes\":" + std::to_string(usage.peak_memory_bytes) +
+         ",\"peak_tasks\":" + std::to_string(usage.peak_tasks) +
+         ",\"read_bytes\":" + std::to_string(usage.read_bytes) +
+         ",\"written_bytes\":" + std::to_string(usage.written_bytes) + "}";
+}
+
+std::string limit_text(const SessionPlan& plan, const limits::Event& event, bool ends) {
+  std::string text = "secbox: LIMIT " + audit::printable(plan.plugin) + " " + audit::printable(plan.version) +
+                     ": " + event.reason + (ends ? ": ended" : "") + "   rule " + std::string(event.code) +
+                     "\n";
+  const std::string_view name = event.key.substr(event.key.find('.') + 1);
+  text += "        fix: raise " + std::string(event.key) +
+          (plan.manifest_path.empty() ? "" : " in " + audit::printable(plan.manifest_path)) +
+          ", or run again with --" + (event.key.starts_with("timeouts.") ? "timeout " : "limit ") +
+          std::string(name) + "=VALUE\n";
+  return text;
+}
+
 bool is_stopped(const sys::Procfs& proc, pid_t pid) {
   std::string stat;
   if (proc.read_file(pid, "stat", stat) != 0) return false;
@@ -88,8 +127,7 @@ bool is_stopped(const sys::Procfs& proc, pid_t pid) {
 Supervisor::Supervisor(const SessionPlan& plan, sys::Procfs proc)
     : plan_(plan), proc_(std::move(proc)), stderr_(proc_) {}
 
-Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
-                                                        std::shared_ptr<const checker::Ruleset> rules,
+Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan, limits::Cgroup group,
                                                         const sys::SessionMark& mark,
                                                         const launch::Environment& environment) {
   block_signals();
@@ -101,7 +139,10 @@ Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
   if (!processes) return std::unexpected(processes.error());
   self->processes_.emplace(std::move(*processes));
   self->mark_ = mark;
-  self->rules_ = std::move(rules);
+  self->rules_ = plan.rules;
+  self->monitor_.emplace(plan.limits, std::move(group));
+  if (auto opened = self->monitor_->prepare(self->proc_, mark); !opened)
+    return std::unexpected(opened.error());
   self->started_ns_ = now_ns();
 
   const audit::SinkIdentity identity{.session = plan.id,
@@ -178,7 +219,10 @@ void Supervisor::write_session_start(const launch::Environment& environment) {
                    ",\"landlock_abi\":" + std::to_string(sys::landlock_abi()) + "}"},
       {"supervisor_pid", std::to_string(::getpid())},
       {"shape", plan_.shape == Shape::Beside ? "\"beside\"" : "\"parent\""},
-      {"program", audit::json_string(plan_.program)}};
+      {"program", audit::json_string(plan_.program)},
+      {"limits", limits_json(plan_.limits, plan_.timeouts)},
+      {"limits_kept_by", *monitor_->group().what() != '\0' ? json_plain(monitor_->group().what())
+                                                           : std::string("\"watchdog\"")}};
   audit::Record record;
   record.event = "session_start";
   record.op = "session";
@@ -192,7 +236,14 @@ void Supervisor::write_session_start(const launch::Environment& environment) {
 class Supervisor::Control {
  public:
   Control(Supervisor& owner, pid_t plugin)
-      : owner_(owner), plugin_(plugin), gone_(io_), signals_(io_), refresh_(io_), print_(io_) {}
+      : owner_(owner),
+        plugin_(plugin),
+        gone_(io_),
+        signals_(io_),
+        refresh_(io_),
+        print_(io_),
+        init_(io_),
+        time_(io_) {}
 
   asio::io_context& io() { return io_; }
 
@@ -202,7 +253,21 @@ class Supervisor::Control {
                      [this](const boost::system::error_code&) { io_.stop(); });
     if (owner_.plan_.shape == Shape::Parent) watch_signals();
     if (!owner_.hosts_->empty()) refresh_hosts();
+    const Timeouts& timeouts = owner_.plan_.timeouts;
+    if (timeouts.init_ms) allow_time(init_, "init", *timeouts.init_ms);
+    if (timeouts.run_ms) allow_time(time_, "run", *timeouts.run_ms);
     io_.run();
+  }
+
+  // The first program runs.
+  void note_started() { init_.cancel(); }
+
+  // It has been told to end: if it does not, it is killed. The loop ends with it.
+  void kill_after(std::chrono::milliseconds patience) {
+    time_.expires_after(patience);
+    time_.async_wait([this](const boost::system::error_code& error) {
+      if (!error) (void)sys::signal_process(owner_.plugin_pidfd_.get(), SIGKILL);
+    });
   }
 
   // The program is about to say something itself, often in several pieces: ours come behind, not in between.
@@ -226,6 +291,13 @@ class Supervisor::Control {
   }
 
  private:
+  void allow_time(asio::steady_timer& timer, std::string_view function, std::uint64_t ms) {
+    timer.expires_after(std::chrono::milliseconds(ms));
+    timer.async_wait([this, function, ms](const boost::system::error_code& error) {
+      if (!error) owner_.on_limit(limits::timeout_event(function, ms), Plugin::Runs);
+    });
+  }
+
   void watch_signals() {
     sigset_t set;
     sigemptyset(&set);
@@ -272,6 +344,8 @@ class Supervisor::Control {
   asio::posix::stream_descriptor signals_;
   asio::steady_timer refresh_;
   asio::steady_timer print_;
+  asio::steady_timer init_;
+  asio::steady_timer time_;
 };
 
 const char* Supervisor::start_receivers() {
@@ -290,7 +364,7 @@ const char* Supervisor::start_receivers() {
 
 int Supervisor::refuse_start(launch::Handoff& handoff, const char* why) {
   handoff.fail(launch::Stage::SupervisorFailed, why);
-  broker::serve_only_the_end(*channel_, [this] { finish(std::nullopt); });
+  broker::serve_only_the_end(*channel_, [this] { finish(std::nullopt, Plugin::Exits); });
   return reap();
 }
 
@@ -315,7 +389,7 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   // Tried before the plugin cannot end without being served: it holds its standard streams open.
   if (!UniqueFd(static_cast<int>(::syscall(SYS_pidfd_getfd, plugin_pidfd_.get(), 0, 0))).valid()) {
     handoff.fail(launch::Stage::SupervisorFailed, "pidfd_getfd of the plugin's descriptors is not permitted");
-    finish(std::nullopt);
+    finish(std::nullopt, Plugin::IsDead);
     return reap();
   }
   handoff.advance(launch::Stage::SupervisorReady);
@@ -324,20 +398,20 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   const char* failed = start_receivers();
   if (handoff.wait_past(launch::Stage::SupervisorReady, plugin_pidfd_.get()) !=
       launch::Stage::ListenerReady) {
-    finish(std::nullopt);  // it said why itself
+    finish(std::nullopt, Plugin::IsDead);  // it said why itself
     return reap();
   }
   UniqueFd listener(
       static_cast<int>(::syscall(SYS_pidfd_getfd, plugin_pidfd_.get(), handoff.listener_fd.load(), 0)));
   if (!listener.valid()) {
     handoff.fail(launch::Stage::SupervisorFailed, "pidfd_getfd of the listener");
-    finish(std::nullopt);
+    finish(std::nullopt, Plugin::IsDead);
     return reap();
   }
   auto channel = sys::LinuxNotifyChannel::make(std::move(listener));
   if (!channel) {
     handoff.fail(launch::Stage::SupervisorFailed, "the seccomp listener");
-    finish(std::nullopt);
+    finish(std::nullopt, Plugin::IsDead);
     return reap();
   }
   channel_.emplace(std::move(*channel));
@@ -368,7 +442,15 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   pipeline_ = std::make_unique<broker::Pipeline>(services);
 
   services.on_denial = [this](const audit::Record& record, std::uint64_t seq) { note_denial(record, seq); };
-  services.on_first_process_exit = [this] { finish(std::nullopt); };
+  services.on_first_process_exit = [this] { finish(std::nullopt, Plugin::Exits); };
+  if (plan_.limits.file_size_bytes) {
+    services.on_written = [this](std::string_view path, dev_t dev, ino_t ino) {
+      written_files_.note(path, dev, ino);
+    };
+  }
+  monitor_->on_event = [this](const limits::Event& event) {
+    asio::post(control_->io(), [this, event] { on_limit(event, Plugin::Runs); });
+  };
   services.on_hello = [this](pid_t tgid) {
     const std::lock_guard lock(coverage_mutex_);
     with_shim_.insert(tgid);
@@ -382,6 +464,7 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
     const std::lock_guard lock(coverage_mutex_);
     ++images_;
     image_pids_.insert(image.tgid);
+    if (images_ == 1) asio::post(control_->io(), [this] { control_->note_started(); });
   };
   if (plan_.shape == Shape::Parent) {
     execs_->on_child_event = [this] { asio::post(control_->io(), [this] { control_->mirror_stop(); }); };
@@ -390,21 +473,29 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   if (!execs_->prepare()) {
     return refuse_start(handoff, "the exec verifier");
   }
-  if (!guardian_.start(proc_, mark_)) return refuse_start(handoff, "the guardian's process cannot be made");
+  if (!monitor_->start()) return refuse_start(handoff, "the thread that watches the limits");
+  if (!guardian_.start(proc_, mark_, monitor_->group()))
+    return refuse_start(handoff, "the guardian's process cannot be made");
   services.guardian_pid = guardian_.pid();
   if (!execs_->start()) return refuse_start(handoff, "the exec verifier's thread");
   serving_ = true;
   serving_.notify_all();
   handoff.advance(launch::Stage::Serving);
+  monitor_->begin();
 
   control_->run();
 
   const int status = reap();
-  finish(plan_.shape == Shape::Parent ? std::optional<int>(status) : std::nullopt);
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ && plan_.limits.file_size_bytes) {
+    const std::lock_guard lock(ended_mutex_);
+    if (!ended_) ended_ = End{.exit_code = kExitLimit, .cause = "limit", .code = "SBX-L105"};
+  }
+  finish(plan_.shape == Shape::Parent ? std::optional<int>(status) : std::nullopt, Plugin::IsDead);
   // What its other threads may have started while it was ending. No task uses the filter any more: that is
   // proof (Linux 6.11 lets go of it when a task exits; before that zombies hold it).
   processes_->end(0, [this] { return channel_->hung_up(); });
   remove_tmp_dir();  // and written there
+  remove_group(monitor_->group());
   guardian_.dismiss();
   pipeline_->stop();
   return status;
@@ -417,11 +508,15 @@ bool Supervisor::is_alone() const {
   return newest != 0 && execs_ && newest == execs_->thread();
 }
 
-void Supervisor::finish(std::optional<int> wait_status) {
+void Supervisor::finish(std::optional<int> wait_status, Plugin plugin) {
   const std::lock_guard lock(finish_mutex_);
   if (finished_) return;
   finished_ = true;
+  // What ended it may have been a limit that the kernel keeps.
+  for (const limits::Event& event : monitor_->close(plugin_)) on_limit(event, plugin);
   if (plugin_ != 0 && channel_ && !is_alone()) processes_->end(plugin_);
+  look_at_written_files();
+  closed_ = true;
   const audit::Counts counts = sink_->counts();
   std::uint64_t with_shim = 0;
   std::uint64_t images = 0;
@@ -440,6 +535,15 @@ void Supervisor::finish(std::optional<int> wait_status) {
                                    ? "{\"signal\":" + std::to_string(WTERMSIG(*wait_status)) + "}"
                                    : "{\"code\":" + std::to_string(WEXITSTATUS(*wait_status)) + "}");
   }
+  extra.emplace_back("usage", usage_json(monitor_->usage()));
+  {
+    const std::lock_guard ended(ended_mutex_);
+    if (ended_) {
+      extra.emplace_back("ended_by", "{\"cause\":" + json_plain(ended_->cause) +
+                                         ",\"code\":" + json_plain(ended_->code) + "}");
+      if (!wait_status) extra.emplace_back("exit", "{\"code\":" + std::to_string(ended_->exit_code) + "}");
+    }
+  }
   audit::Record record;
   record.event = "session_end";
   record.op = "session";
@@ -455,6 +559,64 @@ void Supervisor::finish(std::optional<int> wait_status) {
   }
   print_denials(footer);
   remove_tmp_dir();
+}
+
+void Supervisor::on_limit(const limits::Event& event, Plugin plugin) {
+  if (closed_) return;  // its last record is written
+  had_limits_ = true;
+  const bool ends = event.terminates && plan_.mode == broker::Mode::Enforce && plugin != Plugin::Exits;
+  std::vector<std::pair<std::string, std::string>> extra{
+      {"code", json_plain(event.code)},
+      {"error", event.error.empty() ? std::string("null") : json_plain(event.error)},
+      {"action", ends ? "\"terminate\"" : "\"warn\""}};
+  extra.insert(extra.end(), event.fields.begin(), event.fields.end());
+  audit::Record record;
+  record.event = event.name;
+  record.op = "limit";
+  record.result = "ok";
+  record.reason = event.reason;
+  record.pid = plugin_;
+  record.extra = extra;
+  if (!sink_->write(record)) services_->on_audit_failure();
+  if (!plan_.quiet) {
+    const std::lock_guard lock(denials_mutex_);
+    const bool wake = pending_text_.empty();
+    pending_text_ += limit_text(plan_, event, ends);
+    if (wake) pending_end_ = stderr_.open_end();
+    if (wake && wake_printer_) wake_printer_();
+  }
+  if (ends) end_plugin(event, plugin);
+}
+
+void Supervisor::end_plugin(const limits::Event& event, Plugin plugin) {
+  {
+    const std::lock_guard lock(ended_mutex_);
+    if (ended_) return;
+    ended_ = End{.exit_code = event.timeout ? kExitTimeout : kExitLimit,
+                 .cause = event.timeout ? "timeout" : "limit",
+                 .code = std::string(event.code)};
+  }
+  if (plugin == Plugin::IsDead) return;
+  constexpr int kPatience_ms = 500;
+  if (plan_.shape == Shape::Beside) {
+    // Its parent is the host, which is to see our exit code and not a death by SIGKILL. The others first: a
+    // process that waits for its vfork(2) child cannot be stopped.
+    blocking_->interrupt_all();
+    processes_->kill(plugin_);
+    if (sys::force_exit(ProcessId{plugin_}, ended_->exit_code, kPatience_ms)) {
+      control_->kill_after(kEndPatience);
+      return;
+    }
+  }
+  (void)sys::signal_process(plugin_pidfd_.get(), SIGKILL);
+}
+
+void Supervisor::look_at_written_files() {
+  if (!plan_.limits.file_size_bytes || plan_.mode != broker::Mode::Enforce) return;
+  const std::uint64_t limit = *plan_.limits.file_size_bytes;
+  written_files_.each_of_size(limit, [&](const std::string& path) {
+    on_limit(limits::file_size_event(limit, audit::json_string(path)), Plugin::Exits);
+  });
 }
 
 void Supervisor::remove_tmp_dir() {

@@ -20,11 +20,13 @@
 #include "supervisor/broker/services.h"
 #include "supervisor/launch/environment.h"
 #include "supervisor/launch/handoff.h"
+#include "supervisor/limits/monitor.h"
 #include "supervisor/session/guardian.h"
 #include "supervisor/session/host_names.h"
 #include "supervisor/session/processes.h"
 #include "supervisor/session/session.h"
 #include "supervisor/session/stderr_stream.h"
+#include "supervisor/session/written_files.h"
 #include "supervisor/sys/notify_fd.h"
 #include "supervisor/sys/target.h"
 
@@ -33,9 +35,10 @@ namespace secbox::session {
 class Supervisor {
  public:
   // Opens what the session needs and hardens this process. The plugin does not run yet.
-  [[nodiscard]] static Result<std::unique_ptr<Supervisor>> prepare(
-      const SessionPlan& plan, std::shared_ptr<const checker::Ruleset> rules, const sys::SessionMark& mark,
-      const launch::Environment& environment);
+  [[nodiscard]] static Result<std::unique_ptr<Supervisor>> prepare(const SessionPlan& plan,
+                                                                   limits::Cgroup group,
+                                                                   const sys::SessionMark& mark,
+                                                                   const launch::Environment& environment);
   ~Supervisor();
 
   // Takes the listener from `plugin`, serves the session until its first process is gone and nothing of it is
@@ -44,6 +47,15 @@ class Supervisor {
 
   [[nodiscard]] bool had_denials() const { return sink_ != nullptr && sink_->counts().deny > 0; }
   [[nodiscard]] bool would_have_denied() const { return sink_ != nullptr && sink_->counts().would_deny > 0; }
+  // A limit or time-out was passed, whatever followed from it.
+  [[nodiscard]] bool had_limits() const { return had_limits_.load(); }
+  // What secbox ended the plugin for, if it did.
+  struct End {
+    int exit_code = 0;
+    std::string_view cause;  // "limit" or "timeout"
+    std::string code;        // SBX-L...
+  };
+  [[nodiscard]] const std::optional<End>& ended() const { return ended_; }
   [[nodiscard]] bool audit_failed() const { return audit_failed_.load(); }
   // Writes --status-file and --status-fd: the exit status as the host sees it.
   void write_status(int exit_code, std::string_view cause);
@@ -53,9 +65,14 @@ class Supervisor {
 
   explicit Supervisor(const SessionPlan& plan, sys::Procfs proc);
   void write_session_start(const launch::Environment& environment);
+  // Records it, says it, and, where the plugin runs, ends it if that follows.
+  enum class Plugin : std::uint8_t { Runs, Exits, IsDead };
+  void on_limit(const limits::Event& event, Plugin plugin);
+  void end_plugin(const limits::Event& event, Plugin plugin);
+  void look_at_written_files();
   // Ends every process of the session but its first, writes the end record, shows what was denied, clears up.
   // Once.
-  void finish(std::optional<int> wait_status);
+  void finish(std::optional<int> wait_status, Plugin plugin);
   // True where no process or thread at all was made on this host since before the plugin's first instruction:
   // then there is none to look for.
   bool is_alone() const;
@@ -73,6 +90,7 @@ class Supervisor {
   sys::Procfs proc_;
   std::unique_ptr<Control> control_;  // other threads post to it, until this process ends
   std::optional<Processes> processes_;
+  std::optional<limits::Monitor> monitor_;
   Guardian guardian_;
   sys::LinuxTargetMemory memory_;
   StderrStream stderr_;
@@ -97,6 +115,12 @@ class Supervisor {
   UniqueFd status_fd_;
   sys::SessionMark mark_;
   std::int64_t started_ns_ = 0;
+
+  std::atomic<bool> had_limits_{false};
+  std::atomic<bool> closed_{false};  // nothing is said of limits any more
+  std::mutex ended_mutex_;
+  std::optional<End> ended_;  // set once
+  WrittenFiles written_files_;
 
   std::mutex finish_mutex_;
   bool finished_ = false;

@@ -13,9 +13,11 @@ MAY_INCLUDE = {
     "supervisor/audit": {"supervisor/base"},
     "supervisor/sys": {"supervisor/base"},
     "supervisor/broker": {"supervisor/base", "supervisor/checker", "supervisor/audit", "supervisor/sys"},
-    "supervisor/launch": {"supervisor/base", "supervisor/checker", "supervisor/sys", "supervisor/broker"},
+    "supervisor/limits": {"supervisor/base", "supervisor/sys"},
+    "supervisor/launch": {"supervisor/base", "supervisor/checker", "supervisor/sys", "supervisor/broker",
+                          "supervisor/limits"},
     "supervisor/session": {"supervisor/base", "supervisor/checker", "supervisor/audit", "supervisor/sys",
-                           "supervisor/broker", "supervisor/launch"},
+                           "supervisor/broker", "supervisor/launch", "supervisor/limits"},
     "manifest": {"supervisor/base", "supervisor/checker"},
     "preload": set(),
     "tools/secbox": None,  # anything

@@ -72,7 +72,8 @@ constexpr Code kCodes[] = {
     {"SBX-V190", "A warning: this is read, and grants nothing in this version."},
     {"SBX-V191", "A warning: names below a domain cannot be known in this version."},
     {"SBX-V192", "A warning: wildcards over variables never cover names of secrets; name them in full."},
-    {"SBX-V193", "A warning: limits and time-outs are read, and not enforced in this version."},
+    {"SBX-V193",
+     "A warning: timeouts.hook and timeouts.heartbeat are read, and not enforced in this version."},
     {"SBX-V201",
      "What may be both written and executed (or loaded) is code of the plugin's own choosing.\n"
      "Take one of the two away, or use \"except\"."},

@@ -11,11 +11,15 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "manifest/compile.h"
+#include "manifest/configuration.h"
+#include "manifest/limit_words.h"
 #include "manifest/load.h"
 #include "supervisor/audit/json_text.h"
 #include "supervisor/audit/writer.h"
@@ -46,7 +50,14 @@ constexpr const char* kHelp =
     "      --mode MODE       enforce (default), or audit: the same decisions, nothing is blocked\n"
     "      --audit FILE      write the audit log there; 'none' for no log (default: below "
     "$XDG_STATE_HOME/secbox/audit)\n"
-    "      --fail-on WHAT    'denial' or 'would-deny': exit with 121 where there was one\n"
+    "      --limit NAME=V    memory, memory_warn, on_memory, cpu, on_cpu, cpu_time, file_size, pids, "
+    "open_files: as "
+    "in\n"
+    "                        the manifest, before which it goes; 'none' for no limit (may be repeated)\n"
+    "      --memory SIZE     the same as --limit memory=SIZE\n"
+    "      --timeout T       the plugin's time, 300s unless said otherwise; also run=T, init=T; 'none' for "
+    "no end\n"
+    "      --fail-on WHAT    'denial', 'would-deny' or 'limit': exit with 121 where there was one\n"
     "      --status-file F   write {\"exit\",\"cause\",\"denials\",\"session\"} there at the end "
     "(--status-fd N: to a descriptor)\n"
     "      --supervisor S    beside, parent or auto: which process is whose parent "
@@ -55,19 +66,19 @@ constexpr const char* kHelp =
     "      --dry-run         print the rules that would hold, and start nothing\n"
     "  -q, --quiet           no denial lines on stderr; the log has them\n"
     "\n"
-    "Own exit codes: 120 not approved, 121 --fail-on, 122 invalid manifest or command line, 125 could not "
-    "enforce,\n"
-    "126 not executable, 127 not found.\n";
+    "Own exit codes: 120 not approved, 121 --fail-on, 122 invalid manifest or command line, 123 ended "
+    "by a\n"
+    "limit, 124 by a time-out, 125 could not enforce, 126 not executable, 127 not found.\n";
 
 struct Options {
   std::string manifest;
   std::string plugin_dir;
-  std::vector<std::string> allow_plugin, allow, deny, command;
+  std::vector<std::string> allow_plugin, allow, deny, limits, timeouts, command;
   std::optional<std::string> audit;
   std::string mode;
   std::string status_file;
   int status_fd = -1;
-  bool fail_on_denial = false, fail_on_would_deny = false;
+  bool fail_on_denial = false, fail_on_would_deny = false, fail_on_limit = false;
   std::string supervisor = "auto";
   bool shim = true, quiet = false, dry_run = false, help = false;
 };
@@ -127,6 +138,12 @@ int parse(const Args& args, Options& out) {
         out.allow.push_back(value);
       } else if (takes("--deny")) {
         out.deny.push_back(value);
+      } else if (takes("--limit")) {
+        out.limits.push_back(value);
+      } else if (takes("--memory")) {
+        out.limits.push_back("memory=" + value);
+      } else if (takes("--timeout")) {
+        out.timeouts.push_back(value.find('=') == std::string::npos ? "run=" + value : value);
       } else if (takes("--audit")) {
         out.audit = value;
       } else if (takes("--mode")) {
@@ -148,8 +165,10 @@ int parse(const Args& args, Options& out) {
           out.fail_on_denial = true;
         } else if (value == "would-deny") {
           out.fail_on_would_deny = true;
+        } else if (value == "limit") {
+          out.fail_on_limit = true;
         } else {
-          return usage_error("--fail-on is denial or would-deny, not '" + value + "'");
+          return usage_error("--fail-on is denial, would-deny or limit, not '" + value + "'");
         }
       } else {
         return usage_error("unknown option '" + arg + "'");
@@ -264,6 +283,61 @@ std::string make_tmp_dir() {
   return {};
 }
 
+// Of `group` ("limits", "timeouts"): NAME=VALUE each. 0, or the exit code to end with.
+int apply_settings(std::string_view option, std::string_view group, const std::vector<std::string>& settings,
+                   session::SessionPlan& plan) {
+  for (const std::string& setting : settings) {
+    const std::string name = setting.substr(0, setting.find('='));
+    const auto& known = manifest::limit_names(group);
+    if (name.size() == setting.size() || std::ranges::find(known, name) == known.end()) {
+      const std::string near = manifest::nearest_word(name, known);
+      return usage_error(std::string(option) + " takes NAME=VALUE, and knows no '" + name + "'" +
+                         (near.empty() || near == name ? "" : "; did you mean '" + near + "'?"));
+    }
+    const std::string value = setting.substr(name.size() + 1);
+    std::string hint;
+    if (!manifest::set_limit(group, name,
+                             value == "none" ? std::nullopt : std::optional<std::string_view>(value),
+                             plan.limits, plan.timeouts, hint))
+      return usage_error(std::string(option) + ": '" + value + "' is no value for " + name + "; " + hint);
+  }
+  return 0;
+}
+
+// What holds in the end: the manifest's, the configuration's where that says nothing, the command line's, and
+// never more than the administrator's maximum. 0, or the exit code to end with.
+int set_limits(const Options& options, const manifest::Manifest& manifest, session::SessionPlan& plan) {
+  manifest::Configuration configuration;
+  manifest::Diagnostics diagnostics;
+  const std::string own = config_directory();
+  configuration.read("/etc/secbox/config.toml", diagnostics);
+  if (const std::string named = environment_or("SECBOX_CONFIG", ""); !named.empty()) {
+    configuration.read(named, diagnostics);
+  } else if (const std::string file = own + "/config.toml";
+             !own.empty() && ::access(file.c_str(), F_OK) == 0) {
+    // (A HOME that this user cannot enter, sudo's, holds nothing of theirs.)
+    configuration.read(file, diagnostics);
+  }
+  if (diagnostics.has_errors()) {
+    print_diagnostics(diagnostics);
+    return kExitInvalid;
+  }
+  plan.limits = manifest.limits;
+  plan.timeouts = manifest.timeouts;
+  configuration.fill_in(manifest, plan.limits, plan.timeouts);
+  if (const int code = apply_settings("--limit", "limits", options.limits, plan); code != 0) return code;
+  if (const int code = apply_settings("--timeout", "timeouts", options.timeouts, plan); code != 0)
+    return code;
+  const std::vector<std::string> lowered = configuration.cap(plan.limits, plan.timeouts);
+  const bool asked = !options.limits.empty() || !options.timeouts.empty() || !manifest.limits_set.empty();
+  if (!lowered.empty() && asked && !options.quiet) {
+    std::string list;
+    for (const std::string& name : lowered) list += (list.empty() ? "" : ", ") + name;
+    std::fprintf(stderr, "secbox: lowered to what the configuration allows: %s\n", list.c_str());
+  }
+  return 0;
+}
+
 // Removes the private directory on every way out that does not hand it to a session.
 struct TmpDirGuard {
   std::string path;
@@ -271,6 +345,22 @@ struct TmpDirGuard {
     if (!path.empty()) (void)::rmdir(path.c_str());
   }
 };
+
+// Where control groups are mounted. See proc_pid_mountinfo(5); octal escapes stand for blanks in names.
+std::vector<std::string> control_group_mounts() {
+  std::vector<std::string> mounts;
+  std::ifstream file("/proc/self/mountinfo");
+  for (std::string line; std::getline(file, line);) {
+    const std::size_t type = line.find(" - cgroup");
+    if (type == std::string::npos) continue;
+    std::istringstream fields(line);
+    std::string skipped;
+    std::string place;
+    fields >> skipped >> skipped >> skipped >> skipped >> place;
+    if (place.find('\\') == std::string::npos) mounts.push_back(place);
+  }
+  return mounts;
+}
 
 // Rules that no manifest can widen, and those that follow from the command line itself.
 void add_built_in_rules(const Options& options, const session::SessionPlan& plan,
@@ -311,7 +401,7 @@ void add_built_in_rules(const Options& options, const session::SessionPlan& plan
   state.effect = Effect::Deny;
   state.layer = Layer::Protected;
   state.verbs = Verb::FileWrite | Verb::FileCreate | Verb::FileDelete;
-  state.source.text = "secbox's own state, log, manifest and programs";
+  state.source.text = "secbox's own state, log, manifest and programs, and control groups";
   const auto subtree = [&](const std::string& path) {
     if (path.empty() || path == "/") return;
     state.paths.push_back(literal_pattern(path) + "/**");
@@ -319,6 +409,11 @@ void add_built_in_rules(const Options& options, const session::SessionPlan& plan
   for (const std::string& dir : {state_directory(), std::string("/etc/secbox"), config_directory()}) {
     subtree(dir);
     subtree(canonical_path(dir));
+  }
+  // A process that writes its number into another control group has left the session's limits.
+  const Limits& limits = plan.limits;
+  if (limits.memory_bytes || limits.pids || limits.cpu_percent || limits.cpu_time_ms) {
+    for (const std::string& dir : control_group_mounts()) subtree(dir);
   }
   for (const std::string& file :
        {options.manifest, plan.audit_path, plan.status_file, plan.shim, std::string("/proc/self/exe")}) {
@@ -371,6 +466,8 @@ int start(Options& options, std::string& session_id) {
   plan.status_fd = options.status_fd;
   plan.fail_on_denial = options.fail_on_denial;
   plan.fail_on_would_deny = options.fail_on_would_deny;
+  plan.fail_on_limit = options.fail_on_limit;
+  if (const int code = set_limits(options, manifest, plan); code != 0) return code;
   plan.shim = options.shim ? find_shim() : std::string();
   if (!options.plugin_dir.empty() && !manifest.required.empty()) {
     const bool approved =
@@ -455,8 +552,8 @@ int start(Options& options, std::string& session_id) {
 
   plan.rules = std::make_shared<const checker::Ruleset>(std::move(*ruleset));
 
-  const bool own_codes =
-      plan.fail_on_denial || plan.fail_on_would_deny || !plan.status_file.empty() || plan.status_fd >= 0;
+  const bool own_codes = plan.fail_on_denial || plan.fail_on_would_deny || plan.fail_on_limit ||
+                         !plan.status_file.empty() || plan.status_fd >= 0;
   plan.shape = options.supervisor == "parent" || own_codes ||
                        (options.supervisor == "auto" && !session::can_supervise_from_beside())
                    ? session::Shape::Parent

@@ -26,7 +26,7 @@ TEST(Load, ReadsEveryKey) {
     "x-anything": {"goes": [1]}})",
                                            Format::Json, "m.json");
   ASSERT_TRUE(loaded.manifest) << loaded.diagnostics.all.front().message;
-  ASSERT_EQ(loaded.diagnostics.all.size(), 1U);
+  ASSERT_EQ(loaded.diagnostics.all.size(), 2U);  // hook and heartbeat
   EXPECT_EQ(loaded.diagnostics.all.front().code, "SBX-V193");
   const Manifest& m = *loaded.manifest;
   EXPECT_EQ(m.id, "com.acme.embedder");
@@ -50,15 +50,14 @@ TEST(Load, ReadsEveryKey) {
   EXPECT_EQ(m.deny[0].except[0].use, "file:read:**/.env.example");
   ASSERT_EQ(m.env_allow.size(), 2U);
   ASSERT_EQ(m.env_deny.size(), 1U);
-  ASSERT_TRUE(m.limits);
-  EXPECT_EQ(m.limits->memory_bytes, 500'000'000U);
-  EXPECT_EQ(m.limits->memory_warn_percent, 70U);
-  EXPECT_FALSE(m.limits->terminate_on_memory);
-  EXPECT_EQ(m.limits->cpu_percent, 50U);
-  EXPECT_EQ(m.limits->cpu_time_ms, 10'000U);
-  EXPECT_EQ(m.limits->file_size_bytes, 1U << 30);
-  EXPECT_EQ(m.limits->pids, 64U);
-  EXPECT_EQ(m.limits->open_files, 256U);
+  EXPECT_EQ(m.limits.memory_bytes, 500'000'000U);
+  EXPECT_EQ(m.limits.memory_warn_percent, 70U);
+  EXPECT_EQ(m.limits.on_memory, OnLimit::Warn);
+  EXPECT_EQ(m.limits.cpu_percent, 50U);
+  EXPECT_EQ(m.limits.cpu_time_ms, 10'000U);
+  EXPECT_EQ(m.limits.file_size_bytes, 1U << 30);
+  EXPECT_EQ(m.limits.pids, 64U);
+  EXPECT_EQ(m.limits.open_files, 256U);
   EXPECT_EQ(m.timeouts.init_ms, 500U);
   EXPECT_EQ(m.timeouts.hook_ms, 120'000U);
   EXPECT_EQ(m.timeouts.run_ms, 3'600'000U);
@@ -67,19 +66,20 @@ TEST(Load, ReadsEveryKey) {
 
 TEST(Load, OmittedLimitsAreTheDefaultsAndNullIsNone) {
   const Loaded omitted = load_manifest_text(R"({"id":"x"})", Format::Json, "m");
-  ASSERT_TRUE(omitted.manifest && omitted.manifest->limits);
-  EXPECT_EQ(omitted.manifest->limits->memory_bytes, 500'000'000U);
-  EXPECT_EQ(omitted.manifest->limits->cpu_percent, 80U);
-  EXPECT_EQ(omitted.manifest->limits->file_size_bytes, 100'000'000U);
+  ASSERT_TRUE(omitted.manifest);
+  EXPECT_EQ(omitted.manifest->limits.memory_bytes, 500'000'000U);
+  EXPECT_EQ(omitted.manifest->limits.cpu_percent, 80U);
+  EXPECT_EQ(omitted.manifest->limits.file_size_bytes, 100'000'000U);
   EXPECT_EQ(omitted.manifest->presets, std::vector<std::string>{"base"});
   const Loaded none = load_manifest_text(R"({"id":"x","limits":null,"presets":[]})", Format::Json, "m");
   ASSERT_TRUE(none.manifest);
-  EXPECT_FALSE(none.manifest->limits);
+  EXPECT_FALSE(none.manifest->limits.memory_bytes);
+  EXPECT_FALSE(none.manifest->limits.pids);
   EXPECT_TRUE(none.manifest->presets.empty());
   const Loaded one = load_manifest_text(R"({"id":"x","limits":{"memory":null}})", Format::Json, "m");
-  ASSERT_TRUE(one.manifest && one.manifest->limits);
-  EXPECT_FALSE(one.manifest->limits->memory_bytes);
-  EXPECT_EQ(one.manifest->limits->cpu_percent, 80U);
+  ASSERT_TRUE(one.manifest);
+  EXPECT_FALSE(one.manifest->limits.memory_bytes);
+  EXPECT_EQ(one.manifest->limits.cpu_percent, 80U);
 }
 
 struct Problem {
@@ -166,7 +166,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "terminate"},
         Problem{R"({"id":"x","limits":{"mem":1}})", "SBX-V106", "/limits/mem", ""},
         Problem{R"({"id":"x","timeouts":null})", "SBX-V105", "/timeouts", ""},
-        Problem{R"({"id":"x","timeouts":{"run":"1 day"}})", "SBX-V116", "/timeouts/run", "30s"},
+        Problem{R"({"id":"x","timeouts":{"run":"1 day"}})", "SBX-V116", "/timeouts/run", "300s"},
         // What reads like something that it is not.
         Problem{R"({"id":"x\u0007"})", "SBX-V110", "/id", ""},
         Problem{R"({"id":"x\u202ey"})", "SBX-V110", "/id", ""},
@@ -224,7 +224,7 @@ TEST(Load, WordsThatAreNotEnforcedAreKeptWithAWarning) {
   }
 }
 
-TEST(Load, LimitsAreReadWithOneWarning) {
+TEST(Load, TimesThatAreNotKeptAreWarnedOf) {
   const auto warnings = [](const char* more) {
     const Loaded loaded =
         load_manifest_text(std::string("{\"id\":\"x\"") + more + "}", Format::Json, "m.json");
@@ -233,11 +233,10 @@ TEST(Load, LimitsAreReadWithOneWarning) {
     for (const Diagnostic& d : loaded.diagnostics.all) found += d.code + "@" + d.pointer + " ";
     return found;
   };
-  EXPECT_EQ(warnings(R"(,"limits":{"memory":"500MB"})"), "SBX-V193@/limits ");
-  EXPECT_EQ(warnings(R"(,"limits":{"pids":null,"cpu":"80%"},"timeouts":{"run":"1s"})"), "SBX-V193@/limits ");
-  EXPECT_EQ(warnings(R"(,"timeouts":{"run":"1s"})"), "SBX-V193@/timeouts ");
-  for (const char* none : {"", R"(,"limits":null)", R"(,"limits":{})", R"(,"limits":{"memory":null,"x-a":1})",
-                           R"(,"timeouts":{"run":null})"})
+  EXPECT_EQ(warnings(R"(,"timeouts":{"run":"1s","hook":"1s"})"), "SBX-V193@/timeouts/hook ");
+  EXPECT_EQ(warnings(R"(,"timeouts":{"heartbeat":"1s"})"), "SBX-V193@/timeouts/heartbeat ");
+  for (const char* none : {"", R"(,"limits":{"memory":"500MB"},"timeouts":{"init":"1s","run":"1s"})",
+                           R"(,"timeouts":{"hook":null})"})
     EXPECT_EQ(warnings(none), "");
 }
 
