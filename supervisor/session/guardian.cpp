@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,7 +25,12 @@ namespace secbox::session {
   }
   (void)::syscall(SYS_close_range, next, ~0U, 0);
   pollfd end{.fd = supervisor_.get(), .events = POLLIN, .revents = 0};
-  while (::syscall(SYS_ppoll, &end, 1, nullptr, nullptr, 0) <= 0) {
+  // A supervisor that stopped together with its plugin (Ctrl-Z) would never see the time run out.
+  timespec wait{.tv_sec = static_cast<time_t>(run_ms_ / 1000),
+                .tv_nsec = static_cast<long>(run_ms_ % 1000) * 1'000'000};
+  while (::syscall(SYS_ppoll, &end, 1, run_ms_ > 0 ? &wait : nullptr, nullptr, 0) <= 0) {
+    wait = {.tv_sec = 0, .tv_nsec = 100'000'000};
+    if (run_ms_ > 0) (void)::syscall(SYS_kill, supervisor_pid_, SIGCONT);
   }
   processes_->end(0);
   remove_group(*group_);
@@ -37,7 +43,9 @@ namespace secbox::session {
 }
 
 Result<void> Guardian::start(const sys::Procfs& proc, const sys::SessionMark& mark,
-                             const limits::Cgroup& group) {
+                             const limits::Cgroup& group, std::uint64_t run_ms) {
+  supervisor_pid_ = ::getpid();
+  run_ms_ = run_ms;
   auto self = sys::open_process(ProcessId{::getpid()});
   if (!self) return std::unexpected(self.error());
   auto processes = Processes::open(proc, mark);

@@ -22,8 +22,9 @@ namespace secbox::session {
 class Guardian {
  public:
   // Starts it. Must not be destroyed before this process ends. `group` is removed at the end as well.
+  // After `run_ms`, if that is not 0, a stopped supervisor is made to go on: the plugin's time is over.
   [[nodiscard]] Result<void> start(const sys::Procfs& proc, const sys::SessionMark& mark,
-                                   const limits::Cgroup& group);
+                                   const limits::Cgroup& group, std::uint64_t run_ms);
   [[nodiscard]] pid_t pid() const { return pid_; }
   // Nothing is left to guard.
   void dismiss();
@@ -36,6 +37,8 @@ class Guardian {
   const limits::Cgroup* group_ = nullptr;
   std::vector<int> kept_;  // descriptors that it needs, in order
   UniqueFd supervisor_;
+  pid_t supervisor_pid_ = 0;
+  std::uint64_t run_ms_ = 0;
   pid_t pid_ = 0;
 };
 

@@ -170,6 +170,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
     if (!self->status_fd_.valid()) return errno_failure("--status-fd");
   }
 
+  self->has_terminal_ = UniqueFd(::open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC)).valid();
   if (!plan.tmp_dir.empty()) {
     self->tmp_dir_.reset(::open(plan.tmp_dir.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!self->tmp_dir_.valid()) return errno_failure("open the private TMPDIR");
@@ -281,7 +282,8 @@ class Supervisor::Control {
   // The plugin's first process was stopped (Ctrl-Z): stop with it, and go on with it.
   void mirror_stop() {
     siginfo_t info{};
-    if (!is_stopped(owner_.proc_, plugin_)) return;
+    // Only where there is somebody to make it go on: else a plugin could stop who holds it to its limits.
+    if (!owner_.has_terminal_ || !is_stopped(owner_.proc_, plugin_)) return;
     if (::waitid(P_PID, static_cast<id_t>(plugin_), &info, WSTOPPED | WNOHANG | WNOWAIT) != 0 ||
         info.si_pid == 0)
       return;
@@ -474,7 +476,7 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
     return refuse_start(handoff, "the exec verifier");
   }
   if (!monitor_->start()) return refuse_start(handoff, "the thread that watches the limits");
-  if (!guardian_.start(proc_, mark_, monitor_->group()))
+  if (!guardian_.start(proc_, mark_, monitor_->group(), plan_.timeouts.run_ms.value_or(0)))
     return refuse_start(handoff, "the guardian's process cannot be made");
   services.guardian_pid = guardian_.pid();
   if (!execs_->start()) return refuse_start(handoff, "the exec verifier's thread");
@@ -599,11 +601,12 @@ void Supervisor::end_plugin(const limits::Event& event, Plugin plugin) {
   if (plugin == Plugin::IsDead) return;
   constexpr int kPatience_ms = 500;
   if (plan_.shape == Shape::Beside) {
-    // Its parent is the host, which is to see our exit code and not a death by SIGKILL. The others first: a
-    // process that waits for its vfork(2) child cannot be stopped.
-    blocking_->interrupt_all();
-    processes_->kill(plugin_);
-    if (sys::force_exit(ProcessId{plugin_}, ended_->exit_code, kPatience_ms)) {
+    // Its parent is the host, which is to see our exit code and not a death by SIGKILL.
+    const auto release = [this] {
+      blocking_->interrupt_all();
+      processes_->kill(plugin_);
+    };
+    if (sys::force_exit(ProcessId{plugin_}, ended_->exit_code, kPatience_ms, release)) {
       control_->kill_after(kEndPatience);
       return;
     }

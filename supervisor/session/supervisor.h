@@ -115,6 +115,7 @@ class Supervisor {
   UniqueFd status_fd_;
   sys::SessionMark mark_;
   std::int64_t started_ns_ = 0;
+  bool has_terminal_ = false;
 
   std::atomic<bool> had_limits_{false};
   std::atomic<bool> closed_{false};  // nothing is said of limits any more

@@ -74,7 +74,8 @@ std::unexpected<Error> kill_instead(pid_t pid, std::string why, int error) {
 
 }  // namespace
 
-Result<void> force_exit(ProcessId process, int status, int patience_ms) {
+Result<void> force_exit(ProcessId process, int status, int patience_ms,
+                        const std::function<void()>& release) {
   constexpr int kTurn = 2;
   const pid_t pid = process.value;
   int left = patience_ms;
@@ -86,6 +87,7 @@ Result<void> force_exit(ProcessId process, int status, int patience_ms) {
   }
   (void)::kill(pid, SIGCONT);  // a stopped process would stay so
   (void)::ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr);
+  release();
   for (;; left -= kTurn) {
     int stop = 0;
     const pid_t changed = ::waitpid(pid, &stop, __WALL | __WNOTHREAD | WNOHANG);
