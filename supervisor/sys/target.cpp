@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/kcmp.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -111,6 +112,14 @@ Result<UniqueFd> open_at(int dir, const char* name, int flags, const char* what)
   const int fd = ::openat(dir, name, flags | O_CLOEXEC);
   if (fd < 0) return errno_failure(what);
   return UniqueFd(fd);
+}
+
+// The kernel's own name of something has no links in it: where one stands now, it is another's name.
+int open_without_links(int dir, const char* name) {
+  open_how how{};
+  how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  return static_cast<int>(::syscall(SYS_openat2, dir, name, &how, sizeof how));
 }
 
 // Where the caller's paths begin: what it stands in, what it holds. Looked at with this process's own right
@@ -252,7 +261,9 @@ int Procfs::path_of(int fd, std::string& out) const {
   struct stat object{};
   struct stat named{};
   if (::fstat(fd, &object) != 0) return errno;
-  if (::lstat(out.c_str(), &named) != 0 || named.st_dev != object.st_dev || named.st_ino != object.st_ino)
+  const UniqueFd there(open_without_links(root_.get(), out.c_str()));
+  if (!there.valid() || ::fstat(there.get(), &named) != 0 || named.st_dev != object.st_dev ||
+      named.st_ino != object.st_ino)
     out.resize(out.size() - kUnlinked.size());
   return 0;
 }
