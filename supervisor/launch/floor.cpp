@@ -1,5 +1,6 @@
 #include "supervisor/launch/floor.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <set>
 #include <string>
@@ -11,14 +12,33 @@ namespace secbox::launch {
 namespace {
 using checker::Effect;
 using checker::Verb;
+
+bool is_granted(const checker::Ruleset& rules, Verb verb) {
+  return std::ranges::any_of(rules.rules(), [&](const checker::Rule& rule) {
+    return rule.effect == Effect::Allow && rule.verbs.contains(verb);
+  });
+}
 }  // namespace
+
+sys::LandlockPlan compile_session_layer(const checker::Ruleset& rules) {
+  sys::LandlockPlan plan;
+  // A domain that does not speak of REFER denies it.
+  plan.handled_fs = sys::kFsMakeChar | sys::kFsMakeBlock | sys::kFsRefer;
+  plan.rules.push_back({"/", sys::kFsRefer});
+  plan.handled_net = 0;
+  if (!is_granted(rules, Verb::NetBind)) plan.handled_net |= sys::kNetBindTcp;
+  if (!is_granted(rules, Verb::NetConnect)) plan.handled_net |= sys::kNetConnectTcp;
+  plan.scope_signals = !is_granted(rules, Verb::SignalSend);
+  plan.scope_abstract_sockets = !is_granted(rules, Verb::UnixSocket);
+  return plan;
+}
 
 sys::LandlockPlan compile_floor(const checker::Ruleset& rules) {
   sys::LandlockPlan plan;
+  plan.scope_signals = !is_granted(rules, Verb::SignalSend);
   std::set<std::string> runnable;
   for (const checker::Rule& rule : rules.rules()) {
     if (rule.effect != Effect::Allow) continue;
-    if (rule.verbs.contains(Verb::SignalSend)) plan.scope_signals = false;
     // The kernel opens a program and its loader as the plugin: EXECUTE and READ_FILE are asked for both.
     if (!rule.verbs.intersects(Verb::ExecRun | Verb::FileLoad)) continue;
     for (const checker::PathPattern& pattern : rule.paths) runnable.insert(checker::literal_prefix(pattern));

@@ -41,8 +41,8 @@ int landlock_abi() {
 
 Result<UniqueFd> make_landlock_ruleset(int abi, const LandlockPlan& plan) {
   RulesetAttr attr{};
-  attr.handled_access_fs = fs_rights(abi);
-  if (abi >= 4) attr.handled_access_net = 3;  // bind and connect, TCP
+  attr.handled_access_fs = fs_rights(abi) & plan.handled_fs;
+  if (abi >= 4) attr.handled_access_net = plan.handled_net;
   if (abi >= 6) attr.scoped = (plan.scope_abstract_sockets ? 1U : 0U) | (plan.scope_signals ? 2U : 0U);
   const std::size_t size = abi >= 6 ? sizeof attr : abi >= 4 ? 16 : 8;
   UniqueFd ruleset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attr, size, 0)));
