@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <initializer_list>
 
 #include "supervisor/launch/capabilities.h"
 #include "supervisor/launch/filter.h"
@@ -81,6 +83,31 @@ Result<Prepared> make_plans(SessionPlan& plan) {
   return prepared;
 }
 
+// The layer that holds plugin and supervisor alike. In audit mode nothing is blocked, and before ABI 2 a
+// domain would keep files from being moved.
+Result<void> enter_session_layer(const SessionPlan& plan, const launch::PluginPlan& plugin) {
+  if (plugin.mode == launch::Mode::Audit || plugin.landlock_abi < 2) return {};
+  auto layer = sys::make_landlock_ruleset(plugin.landlock_abi, launch::compile_session_layer(*plan.rules));
+  if (!layer) return std::unexpected(layer.error());
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno_failure("no_new_privs");
+  if (const int error = sys::restrict_self(layer->get()); error != 0)
+    return failure("landlock_restrict_self", error);
+  return {};
+}
+
+// Of the supervisor: what the host gave this process to stand in, and to read and write.
+void let_go(std::initializer_list<int> streams) {
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const int stream : streams) (void)::dup3(null.get(), stream, O_CLOEXEC);
+  (void)!::chdir("/");
+}
+
+// The plugin's variables may be secrets.
+void forget(std::vector<std::string>& strings) {
+  for (std::string& text : strings) ::explicit_bzero(text.data(), text.size());
+  strings.clear();
+}
+
 // Body of the supervisor's own process in Shape::Beside. Never returns.
 [[noreturn]] void supervise_beside(SessionPlan plan, Prepared prepared, pid_t plugin) {
   auto supervisor =
@@ -90,9 +117,9 @@ Result<Prepared> make_plans(SessionPlan& plan) {
     ::_exit(kExitFailed);
   }
   // The plugin's streams are its own: a reader that waits for the end of its output must not wait for us.
-  const int null_fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) (void)::dup2(null_fd, stream);
-  (void)!::chdir("/");
+  let_go({STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO});
+  forget(prepared.environment.passed);
+  forget(prepared.plugin.environment);
   (void)(*supervisor)->serve(plugin, *prepared.handoff);
   ::_exit(0);
 }
@@ -158,8 +185,9 @@ int run_as_parent(SessionPlan& plan, Prepared& prepared) {
     (void)::waitpid(plugin, &status, 0);
     return kExitFailed;
   }
-  const int null_fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  for (const int stream : {STDIN_FILENO, STDOUT_FILENO}) (void)::dup2(null_fd, stream);
+  let_go({STDIN_FILENO, STDOUT_FILENO});
+  forget(prepared.environment.passed);
+  forget(prepared.plugin.environment);
   const int status = (*supervisor)->serve(plugin, *prepared.handoff);
   int exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   std::string_view cause = "child";
@@ -199,6 +227,7 @@ bool can_supervise_from_beside() {
 int run_session(SessionPlan plan) {
   auto prepared = make_plans(plan);
   if (!prepared) return report(prepared.error());
+  if (auto entered = enter_session_layer(plan, prepared->plugin); !entered) return report(entered.error());
   return plan.shape == Shape::Beside ? run_beside(plan, *prepared) : run_as_parent(plan, *prepared);
 }
 

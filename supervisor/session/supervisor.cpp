@@ -1,11 +1,9 @@
 #include "supervisor/session/supervisor.h"
 
 #include <fcntl.h>
-#include <fts.h>
 #include <malloc.h>
 #include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -20,13 +18,15 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
-#include <filesystem>
 #include <utility>
 
 #include "supervisor/launch/capabilities.h"
+#include "supervisor/launch/supervisor_filter.h"
+#include "supervisor/session/confinement.h"
 #include "supervisor/session/nearest_grant.h"
 #include "supervisor/sys/force_exit.h"
 #include "supervisor/sys/landlock.h"
+#include "supervisor/sys/remove_tree.h"
 
 namespace secbox::session {
 
@@ -172,16 +172,18 @@ Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
 
   self->has_terminal_ = UniqueFd(::open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC)).valid();
   if (!plan.tmp_dir.empty()) {
-    self->tmp_dir_.reset(::open(plan.tmp_dir.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    const std::size_t slash = plan.tmp_dir.rfind('/');
+    self->tmp_leaf_ = plan.tmp_dir.substr(slash + 1);
+    self->tmp_parent_.reset(
+        ::open(plan.tmp_dir.substr(0, slash + 1).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    self->tmp_dir_.reset(::openat(self->tmp_parent_.get(), self->tmp_leaf_.c_str(),
+                                  O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!self->tmp_dir_.valid()) return errno_failure("open the private TMPDIR");
   }
 
-  // Least privilege from here on: not to be looked into, no environment to leak, no more than the plugin's
-  // own rights.
-  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return errno_failure("PR_SET_DUMPABLE");
-  if (const int error = launch::keep_only(launch::kSupervisorCaps); error != 0)
-    return failure("give up capabilities", error);
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno_failure("PR_SET_NO_NEW_PRIVS");
+  if (auto given_up = give_up_rights(); !given_up) return std::unexpected(given_up.error());
+  if (auto closed = close_inherited(self->proc_); !closed) return std::unexpected(closed.error());
+  forget_start(self->proc_, "secbox: supervisor of session " + plan.id);
   self->write_session_start(environment);
   if (self->audit_failed_) return failure("the audit log cannot be written");
   return self;
@@ -480,6 +482,10 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
     return refuse_start(handoff, "the guardian's process cannot be made");
   services.guardian_pid = guardian_.pid();
   if (!execs_->start()) return refuse_start(handoff, "the exec verifier's thread");
+  // Every thread is there, but for the workers, which inherit it.
+  const auto lookups = hosts_->empty() ? launch::NameLookups::None : launch::NameLookups::Resolver;
+  if (launch::install(launch::supervisor_program(lookups), launch::FilterScope::AllThreads) != 0)
+    return refuse_start(handoff, "the filter of the supervisor's own calls");
   serving_ = true;
   serving_.notify_all();
   handoff.advance(launch::Stage::Serving);
@@ -623,23 +629,7 @@ void Supervisor::look_at_written_files() {
 }
 
 void Supervisor::remove_tmp_dir() {
-  if (plan_.tmp_dir.empty()) return;
-  std::error_code error;
-  std::filesystem::remove_all(plan_.tmp_dir, error);
-  if (!error) return;
-  // Directories that the plugin made unreadable for itself. Nobody is left to put links in the way.
-  char* const roots[] = {plan_.tmp_dir.data(), nullptr};
-  FTS* const tree = ::fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_NOSTAT, nullptr);
-  if (tree == nullptr) return;
-  while (FTSENT* entry = ::fts_read(tree)) {
-    if (entry->fts_info == FTS_D || entry->fts_info == FTS_DNR) {
-      const bool changed = ::chmod(entry->fts_accpath, 0700) == 0;
-      if (changed && entry->fts_info == FTS_DNR && entry->fts_number++ == 0)
-        (void)::fts_set(tree, entry, FTS_AGAIN);
-    }
-  }
-  (void)::fts_close(tree);
-  std::filesystem::remove_all(plan_.tmp_dir, error);
+  if (tmp_parent_.valid()) sys::remove_tree(tmp_parent_.get(), tmp_leaf_.c_str());
 }
 
 void Supervisor::note_denial(const audit::Record& record, std::uint64_t seq) {

@@ -111,6 +111,8 @@ class Supervisor {
   // Held until this process ends: a file system may take milliseconds to free a directory's blocks, and the
   // plugin's end, which waits for its name to be gone, need not wait for those.
   UniqueFd tmp_dir_;
+  UniqueFd tmp_parent_;
+  std::string tmp_leaf_;
   UniqueFd status_file_;
   UniqueFd status_fd_;
   sys::SessionMark mark_;

@@ -301,23 +301,28 @@ class Escapes(sbx.BoxTest):
                     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                           **sbx._identity(uid)) as process:
                         self.assertEqual(process.stdout.readline(), b"ready\n")
-                        for pid in self.supervisors():
+                        watchers = self.supervisors()
+                        self.assertEqual(len(watchers), 2)
+                        for pid in watchers:
                             os.kill(pid, signal.SIGKILL)
                         rest, _ = process.communicate(b"\n", timeout=20)
                         self.assertNotIn(b"granted text", rest)
                         self.assertNotEqual(process.returncode, 0)
 
     def supervisors(self):
-        """Processes that run secbox itself and belong to this test: their log lies in its directory."""
+        """The supervisor and the guardian of this test's sessions: both show the session's name as their command line."""
+        titles = set()
+        for log in self.dir.glob("audit-*.ndjson"):
+            with open(log) as file:
+                titles.add(f"secbox: supervisor of session {json.loads(file.readline())['session']}".encode())
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    argv = file.read().split(b"\0")
+                    if file.read().rstrip(b"\0") in titles:
+                        found.append(int(pid))
             except OSError:
                 continue
-            if argv[:2] == [os.fsencode(sbx.BIN), b"run"] and any(os.fsencode(self.dir) in word for word in argv):
-                found.append(int(pid))
         return found
 
 
