@@ -177,6 +177,7 @@ constexpr long kSupervisor[] = {
     SYS_epoll_pwait,
     SYS_timerfd_settime,
     SYS_signalfd4,
+    SYS_eventfd2,
     SYS_wait4,
     SYS_waitid,
     // descriptors
@@ -266,6 +267,7 @@ constexpr Clause kIoctls[] = {
     is(1, SECCOMP_IOCTL_NOTIF_SEND),
     is(1, SECCOMP_IOCTL_NOTIF_ADDFD),
     is(1, SECCOMP_IOCTL_NOTIF_ID_VALID),
+    is(1, SECCOMP_IOCTL_NOTIF_SET_FLAGS),
     is(1, FIONBIO),
     is(1, FIONREAD),
     is(1, TCGETS),
@@ -278,6 +280,7 @@ constexpr Clause kPtraceRequests[] = {
 constexpr std::uint64_t kNamespaces =
     CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
 constexpr Clause kThread[] = {is(0, CLONE_THREAD, CLONE_THREAD | CLONE_PTRACE | kNamespaces)};
+constexpr Clause kSizes[] = {is(0, SECCOMP_GET_NOTIF_SIZES)};
 constexpr Clause kOwnDirectory[] = {is(0, CLONE_FS)};
 constexpr Clause kNoCode[] = {is(2, 0, PROT_EXEC)};
 constexpr Clause kNoDevice[] = {is(2, 0, S_IFMT), is(2, S_IFREG, S_IFMT), is(2, S_IFIFO, S_IFMT),
@@ -286,7 +289,7 @@ constexpr Clause kNoDevice[] = {is(2, 0, S_IFMT), is(2, S_IFREG, S_IFMT), is(2, 
 constexpr ByArgument kSupervisorByArgument[] = {
     {SYS_ioctl, kIoctls, kRefuse},     {SYS_ptrace, kPtraceRequests, kRefuse}, {SYS_clone, kThread, kKill},
     {SYS_clone3, {}, kMissing},        {SYS_unshare, kOwnDirectory, kKill},    {SYS_mmap, kNoCode, kUnnamed},
-    {SYS_mprotect, kNoCode, kUnnamed}, {SYS_mknodat, kNoDevice, kRefuse},
+    {SYS_mprotect, kNoCode, kUnnamed}, {SYS_mknodat, kNoDevice, kRefuse},      {SYS_seccomp, kSizes, kRefuse},
 };
 
 // ---- the supervisor that looks names up ----
@@ -379,16 +382,14 @@ std::span<const sock_filter> supervisor_program(NameLookups lookups) {
 
 std::span<const sock_filter> guardian_program() { return kGuardianProgram; }
 
-int install(std::span<const sock_filter> program, FilterScope scope) {
+int install(std::span<const sock_filter> program) {
   const sock_fprog loaded{.len = static_cast<unsigned short>(program.size()),
                           .filter = const_cast<sock_filter*>(program.data())};  // the kernel only reads it
   // SPEC_ALLOW: before Linux 5.16 a filter slows its process down, against code that shares it. None does
   // here.
-  const unsigned long flags =
-      SECCOMP_FILTER_FLAG_SPEC_ALLOW | (scope == FilterScope::AllThreads ? SECCOMP_FILTER_FLAG_TSYNC : 0UL);
-  const long result = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &loaded);
-  // Above 0: a thread that could not take it.
-  return result == 0 ? 0 : result < 0 ? errno : EBUSY;
+  return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &loaded) == 0
+             ? 0
+             : errno;
 }
 
 }  // namespace secbox::launch

@@ -29,8 +29,7 @@ namespace secbox::session {
   (void)::syscall(SYS_close_range, next, ~0U, 0);
   // Its memory is the supervisor's: whoever takes that over has this process as well. One that cannot be
   // confined ends the session.
-  if (launch::keep_only(launch::kGuardianCaps) != 0 ||
-      launch::install(launch::guardian_program(), launch::FilterScope::ThisThread) != 0)
+  if (launch::keep_only(launch::kGuardianCaps) != 0 || launch::install(launch::guardian_program()) != 0)
     (void)::syscall(SYS_pidfd_send_signal, supervisor_.get(), SIGKILL, nullptr, 0);
   pollfd end{.fd = supervisor_.get(), .events = POLLIN, .revents = 0};
   // A supervisor that stopped together with its plugin (Ctrl-Z) would never see the time run out.

@@ -352,6 +352,16 @@ class Supervisor::Control {
   asio::steady_timer time_;
 };
 
+const char* Supervisor::confine_calls() {
+  if (!guardian_.start(proc_, mark_, monitor_->group(), plan_.timeouts.run_ms.value_or(0)))
+    return "the guardian's process cannot be made";
+  const auto lookups =
+      rules_->host_names().empty() ? launch::NameLookups::None : launch::NameLookups::Resolver;
+  if (launch::install(launch::supervisor_program(lookups)) != 0)
+    return "the filter of the supervisor's own calls cannot be installed";
+  return nullptr;
+}
+
 const char* Supervisor::start_receivers() {
   try {
     for (int i = 0; i < kReceivers; ++i) {
@@ -369,6 +379,12 @@ const char* Supervisor::start_receivers() {
 int Supervisor::refuse_start(launch::Handoff& handoff, const char* why) {
   handoff.fail(launch::Stage::SupervisorFailed, why);
   broker::serve_only_the_end(*channel_, [this] { finish(std::nullopt, Plugin::Exits); });
+  return give_up();
+}
+
+int Supervisor::give_up() {
+  finish(std::nullopt, Plugin::IsDead);
+  guardian_.dismiss();
   return reap();
 }
 
@@ -399,24 +415,22 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   handoff.advance(launch::Stage::SupervisorReady);
   // Made while the plugin confines itself.
   control_ = std::make_unique<Control>(*this, plugin);
-  const char* failed = start_receivers();
+  const char* failed = confine_calls();
+  if (failed == nullptr) failed = start_receivers();
   if (handoff.wait_past(launch::Stage::SupervisorReady, plugin_pidfd_.get()) !=
       launch::Stage::ListenerReady) {
-    finish(std::nullopt, Plugin::IsDead);  // it said why itself
-    return reap();
+    return give_up();  // it said why itself
   }
   UniqueFd listener(
       static_cast<int>(::syscall(SYS_pidfd_getfd, plugin_pidfd_.get(), handoff.listener_fd.load(), 0)));
   if (!listener.valid()) {
     handoff.fail(launch::Stage::SupervisorFailed, "pidfd_getfd of the listener");
-    finish(std::nullopt, Plugin::IsDead);
-    return reap();
+    return give_up();
   }
   auto channel = sys::LinuxNotifyChannel::make(std::move(listener));
   if (!channel) {
     handoff.fail(launch::Stage::SupervisorFailed, "the seccomp listener");
-    finish(std::nullopt, Plugin::IsDead);
-    return reap();
+    return give_up();
   }
   channel_.emplace(std::move(*channel));
   if (failed != nullptr) return refuse_start(handoff, failed);
@@ -478,14 +492,8 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
     return refuse_start(handoff, "the exec verifier");
   }
   if (!monitor_->start()) return refuse_start(handoff, "the thread that watches the limits");
-  if (!guardian_.start(proc_, mark_, monitor_->group(), plan_.timeouts.run_ms.value_or(0)))
-    return refuse_start(handoff, "the guardian's process cannot be made");
   services.guardian_pid = guardian_.pid();
   if (!execs_->start()) return refuse_start(handoff, "the exec verifier's thread");
-  // Every thread is there, but for the workers, which inherit it.
-  const auto lookups = hosts_->empty() ? launch::NameLookups::None : launch::NameLookups::Resolver;
-  if (launch::install(launch::supervisor_program(lookups), launch::FilterScope::AllThreads) != 0)
-    return refuse_start(handoff, "the filter of the supervisor's own calls");
   serving_ = true;
   serving_.notify_all();
   handoff.advance(launch::Stage::Serving);

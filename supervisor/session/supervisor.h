@@ -76,8 +76,13 @@ class Supervisor {
   // True where no process or thread at all was made on this host since before the plugin's first instruction:
   // then there is none to look for.
   bool is_alone() const;
+  // The launcher ends by itself, and is not to be killed for it. The session's status.
+  int give_up();
   // The plugin's wait status, in Shape::Parent.
   int reap();
+  // Takes the filter of this process's own calls, while there is one thread: the others inherit it. The
+  // guardian, the last process that is made, comes before. nullptr, or what could not be done.
+  const char* confine_calls();
   // nullptr, or what could not be made.
   const char* start_receivers();
   // Tells the launcher, which has installed the filter, why it must end, and lets it. The session's status.
