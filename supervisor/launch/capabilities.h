@@ -18,8 +18,9 @@ inline constexpr std::uint64_t kPluginCaps =
 // The supervisor's own: it acts for the plugin, whose scheduling only a process with all of its capabilities
 // may change (cap_safe_nice), reads its memory and takes its descriptors.
 inline constexpr std::uint64_t kSupervisorCaps = kPluginCaps | (1ULL << CAP_SYS_PTRACE);
-// The guardian's: it ends processes of other users, where the plugin left root.
-inline constexpr std::uint64_t kGuardianCaps = 1ULL << CAP_KILL;
+// The guardian's: it ends processes of other users, where the plugin left root, and removes a control group
+// from a directory that not even its owner may write.
+inline constexpr std::uint64_t kGuardianCaps = (1ULL << CAP_KILL) | (1ULL << CAP_DAC_OVERRIDE);
 
 // Drops everything outside `kept` from the permitted, effective, inheritable and ambient sets of the calling
 // thread. Programs started later cannot get them back: no_new_privs is set as well. (The bounding set stays:

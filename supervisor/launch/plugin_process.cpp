@@ -124,6 +124,10 @@ int start_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd floor) {
   }
   (void)::close(listener);
   supervisor->reset();
+  if (rlimit limit{}; plan.descriptors && ::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = *plan.descriptors;
+    (void)::setrlimit(RLIMIT_NOFILE, &limit);
+  }
   apply_limits(plan.limits);
   ::execve(plan.program.c_str(), argv.data(), environment.data());
   const int error = errno;

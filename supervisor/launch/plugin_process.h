@@ -3,8 +3,10 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <sys/resource.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,6 +32,8 @@ struct PluginPlan {
   Mode mode = Mode::Enforce;
   sys::LandlockPlan floor;
   Limits limits;  // those that the kernel keeps for each process
+  std::optional<rlim_t>
+      descriptors;  // the soft limit that the program is to find, where it was raised meanwhile
 };
 
 // First step, beside the supervisor's start: control group, descriptors, identity, floor. 0, or the exit code

@@ -272,10 +272,11 @@ constexpr Clause kIoctls[] = {
     is(1, FIONREAD),
     is(1, TCGETS),
 };
-// The exec verifier's.
+// The exec verifier's, and those that make the plugin's first process end with a status (sys/force_exit.cpp).
 constexpr Clause kPtraceRequests[] = {
-    is(0, PTRACE_SEIZE),  is(0, PTRACE_INTERRUPT),   is(0, PTRACE_CONT),
-    is(0, PTRACE_DETACH), is(0, PTRACE_GETEVENTMSG), is(0, PTRACE_GETREGSET),
+    is(0, PTRACE_SEIZE),       is(0, PTRACE_INTERRUPT),  is(0, PTRACE_CONT),      is(0, PTRACE_DETACH),
+    is(0, PTRACE_GETEVENTMSG), is(0, PTRACE_GETREGSET),  is(0, PTRACE_SETREGSET), is(0, PTRACE_PEEKTEXT),
+    is(0, PTRACE_POKETEXT),    is(0, PTRACE_SETSIGMASK),
 };
 constexpr std::uint64_t kNamespaces =
     CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
@@ -308,7 +309,9 @@ constexpr ByArgument kResolverByArgument[] = {{SYS_socket, kFamilies, kRefuse}};
 
 constexpr Clause kToRead[] = {is(2, 0, O_ACCMODE | O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY))};
 constexpr Clause kAsks[] = {is(2, 0, kPointer)};
-constexpr ByArgument kGuardianByArgument[] = {{SYS_openat, kToRead, kKill}, {SYS_prlimit64, kAsks, kKill}};
+constexpr Clause kDirectories[] = {is(2, AT_REMOVEDIR)};  // the session's control group
+constexpr ByArgument kGuardianByArgument[] = {
+    {SYS_openat, kToRead, kKill}, {SYS_prlimit64, kAsks, kKill}, {SYS_unlinkat, kDirectories, kKill}};
 
 // ---- assembling ----
 

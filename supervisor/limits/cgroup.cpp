@@ -216,6 +216,10 @@ int Cgroup::enter_self() const {
   return 0;
 }
 
+void Cgroup::forget_entry() {
+  for (Group& group : groups_) group.entry.reset();
+}
+
 Cgroup::Told Cgroup::sample(Usage& usage) const {
   Told told;
   std::array<char, 8192> buffer{};

@@ -31,6 +31,8 @@ class Cgroup {
 
   // Puts the calling process into it. 0 or an errno. Async-signal-safe.
   [[nodiscard]] int enter_self() const;
+  // For the process that stays outside.
+  void forget_entry();
   // Fills in what the group tells; true for `memory`, `cpu`, `tasks` where it did.
   struct Told {
     bool memory = false, cpu = false, tasks = false;

@@ -42,6 +42,17 @@ struct Prepared {
   launch::Handoff* handoff = nullptr;
 };
 
+// A control group takes a dozen while it is made. False where the hard limit is lower than that.
+bool make_room_for_descriptors(launch::PluginPlan& plugin) {
+  constexpr rlim_t kEnough = 64;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max < kEnough) return false;
+  if (limit.rlim_cur >= kEnough) return true;
+  plugin.descriptors = limit.rlim_cur;
+  limit.rlim_cur = kEnough;
+  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
 Result<Prepared> make_plans(SessionPlan& plan) {
   Prepared prepared;
   const bool audit_mode = plan.mode == broker::Mode::Audit;
@@ -78,7 +89,8 @@ Result<Prepared> make_plans(SessionPlan& plan) {
     plan.limits.open_files.reset();
   } else {
     plugin.limits = plan.limits;
-    prepared.group = limits::Cgroup::make(plan.limits, "secbox-" + plan.id);
+    if (make_room_for_descriptors(plugin))
+      prepared.group = limits::Cgroup::make(plan.limits, "secbox-" + plan.id);
   }
   return prepared;
 }

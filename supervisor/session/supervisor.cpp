@@ -140,6 +140,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
   self->processes_.emplace(std::move(*processes));
   self->mark_ = mark;
   self->rules_ = plan.rules;
+  group.forget_entry();
   self->monitor_.emplace(plan.limits, std::move(group));
   if (auto opened = self->monitor_->prepare(self->proc_, mark); !opened)
     return std::unexpected(opened.error());

@@ -151,10 +151,11 @@ TEST(SupervisorFilter, TracesLikeTheExecVerifierOnly) {
     if (got == kAllow) allowed.insert(request);
     EXPECT_TRUE(got == kAllow || got == kRefuse);
   }
-  EXPECT_EQ(allowed, (std::set<std::uint64_t>{PTRACE_CONT, PTRACE_DETACH, PTRACE_GETEVENTMSG,
-                                              PTRACE_GETREGSET, PTRACE_SEIZE, PTRACE_INTERRUPT}));
+  EXPECT_EQ(allowed, (std::set<std::uint64_t>{PTRACE_PEEKTEXT, PTRACE_POKETEXT, PTRACE_CONT, PTRACE_DETACH,
+                                              PTRACE_GETEVENTMSG, PTRACE_GETREGSET, PTRACE_SETREGSET,
+                                              PTRACE_SETSIGMASK, PTRACE_SEIZE, PTRACE_INTERRUPT}));
   for (const long request :
-       {PTRACE_TRACEME, PTRACE_ATTACH, PTRACE_POKETEXT, PTRACE_POKEDATA, PTRACE_SETREGSET, PTRACE_SETOPTIONS})
+       {PTRACE_TRACEME, PTRACE_ATTACH, PTRACE_POKEDATA, PTRACE_SETREGS, PTRACE_SETFPREGS, PTRACE_SETOPTIONS})
     EXPECT_EQ(supervisor(SYS_ptrace, with(0, static_cast<std::uint64_t>(request))), kRefuse) << request;
   EXPECT_EQ(guardian(SYS_ptrace, with(0, PTRACE_SEIZE)), kKill);
 }
