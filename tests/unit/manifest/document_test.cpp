@@ -67,6 +67,14 @@ INSTANTIATE_TEST_SUITE_P(
                     Fault{"blank", Format::Yaml, " \n\t\n", "SBX-V102", 0, 0},
                     Fault{"latin1", Format::Yaml, "id: x\nname: caf\xe9\n", "SBX-V103", 2, 0},
                     Fault{"overlong", Format::Json, "\n\"\xc0\xaf\"", "SBX-V103", 2, 0},
+                    Fault{"overlong, three bytes", Format::Json, "\"\xe0\x80\xaf\"", "SBX-V103", 1, 0},
+                    Fault{"surrogate", Format::Yaml, "a: \xed\xa0\x80", "SBX-V103", 1, 0},
+                    Fault{"beyond Unicode", Format::Yaml, "a: \xf4\x90\x80\x80", "SBX-V103", 1, 0},
+                    // Read as UTF-32 by yaml-cpp: another text than the one that was checked.
+                    Fault{"yaml zero bytes", Format::Yaml, std::string("a\0\0\0file", 8), "SBX-V103", 1, 0},
+                    Fault{"zero byte", Format::Json, std::string("{\n\0}", 4), "SBX-V103", 2, 0},
+                    // An assertion of toml++.
+                    Fault{"toml key", Format::Toml, "a = 1\n[${home}]\n", "SBX-V101", 2, 2},
                     Fault{"cut", Format::Toml, "a = \"\xe2\x82", "SBX-V103", 1, 0}));
 
 // An alias is worth the nodes that it stands for.
