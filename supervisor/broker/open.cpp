@@ -15,6 +15,7 @@
 #include <mutex>
 
 #include "supervisor/broker/call.h"
+#include "supervisor/broker/open_how.h"
 #include "supervisor/broker/services.h"
 
 namespace secbox::broker {
@@ -417,9 +418,8 @@ Action open_file(Call& call, OpenRequest& request) {
   call.record().event = "file_open";
   call.record().flags = request.flags;
   if (request.has(O_PATH)) request.flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-  if (request.has(O_CREAT | O_DIRECTORY)) return call.fails(EINVAL);
-  if (request.unnamed() && (!request.has(O_TMPFILE) || request.creates() || !request.writes()))
-    return call.fails(EINVAL);
+  if (const int error = open_flags_error(static_cast<std::uint64_t>(request.flags)); error != 0)
+    return call.fails(error);
   if (auto action = open_fast(call, request)) return std::move(*action);
   return open_slow(call, request);
 }
@@ -470,46 +470,16 @@ Action handle_openat2(Call& call) {
   call.record().event = "file_open";
   OpenRequest request;
   request.dirfd = call.int_arg(0);
-  // struct open_how grows at its end: a longer one is fine while what we do not know is zero. See openat2(2).
   const std::uint64_t size = call.arg(3);
-  open_how how{};
-  if (size < sizeof how) return call.fails(EINVAL);
-  if (size > 4096) return call.fails(E2BIG);
-  std::array<std::byte, 4096> raw{};
-  const std::int64_t got =
-      call.services().memory.read(call.tid(), call.address(2), std::span(raw).first(size));
+  if (const int error = open_how_size_error(size); error != 0) return call.fails(error);
+  std::array<std::byte, kMaxOpenHow> raw{};
+  const auto bytes = std::span(raw).first(size);
+  const std::int64_t got = call.services().memory.read(call.tid(), call.address(2), bytes);
   if (got < 0)
     return got == -EFAULT ? call.fails(EFAULT) : call.refuse(EACCES, "the caller's memory cannot be read");
   if (static_cast<std::uint64_t>(got) != size) return call.fails(EFAULT);
-  for (std::size_t i = sizeof how; i < size; ++i) {
-    if (raw[i] != std::byte{0}) return call.fails(E2BIG);
-  }
-  std::memcpy(&how, raw.data(), sizeof how);
-
-  constexpr std::uint64_t kFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK |
-                                   O_DSYNC | O_ASYNC | O_DIRECT | O_LARGEFILE | 0100000 | O_DIRECTORY |
-                                   O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_SYNC | O_PATH | O_TMPFILE;
-  constexpr std::uint64_t kResolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS |
-                                     RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_CACHED;
-  const bool needs_mode = (how.flags & (O_CREAT | static_cast<std::uint64_t>(kTmpfileBit))) != 0;
-  if ((how.flags & ~kFlags) != 0 || (how.resolve & ~kResolve) != 0 || (!needs_mode && how.mode != 0) ||
-      (how.mode & ~07777ULL) != 0) {
-    return call.fails(EINVAL);
-  }
-  if ((how.resolve & RESOLVE_BENEATH) != 0 && (how.resolve & RESOLVE_IN_ROOT) != 0) return call.fails(EINVAL);
-  if ((how.flags & O_PATH) != 0 &&
-      (how.flags & ~std::uint64_t{O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC}) != 0) {
-    return call.fails(EINVAL);
-  }
-  if ((how.flags & static_cast<std::uint64_t>(kTmpfileBit)) != 0 &&
-      ((how.flags & O_TMPFILE) != O_TMPFILE || (how.flags & O_ACCMODE) == O_RDONLY ||
-       (how.flags & O_CREAT) != 0)) {
-    return call.fails(EINVAL);
-  }
-  if ((how.resolve & RESOLVE_CACHED) != 0 &&
-      (how.flags & (O_TRUNC | O_CREAT | static_cast<std::uint64_t>(kTmpfileBit))) != 0) {
-    return call.fails(EAGAIN);
-  }
+  open_how how{};
+  if (const int error = decode_open_how(bytes, how); error != 0) return call.fails(error);
   request.flags = static_cast<int>(how.flags);
   request.mode = static_cast<mode_t>(how.mode);
   request.resolve = how.resolve & ~std::uint64_t{RESOLVE_CACHED};
