@@ -1,5 +1,5 @@
 // One row a syscall: see syscall_table.h. x86_64 numbers are those of arch/x86/entry/syscalls/syscall_64.tbl,
-// aarch64 numbers those of scripts/syscall.tbl (asm-generic/unistd.h), up to Linux 6.18. A test holds both
+// aarch64 numbers those of scripts/syscall.tbl (asm-generic/unistd.h), up to Linux 7.0. A test holds both
 // against the kernel headers of the machine that it is built on.
 #include "supervisor/broker/syscall_table.h"
 
@@ -123,7 +123,7 @@ constexpr SyscallRow kTable[] = {
     allow("getitimer", 36, 102, kSelf),
     allow("alarm", 37, -1, kSelf),
     allow("setitimer", 38, 103, kSelf),
-    allow("getpid", 39, 172, kProcesses),
+    allow("getpid", 39, 172, kAsks),
     allow("sendfile", 40, 71, kDescriptor),
     by_argument("socket", 41, 198, Handler::Refused, "socket",
                 "unix, TCP and UDP over inet and inet6, and route netlink"),
@@ -206,9 +206,9 @@ constexpr SyscallRow kTable[] = {
     allow("getegid", 108, 177, kAsks),
     mediate("setpgid", 109, 154, Handler::ProcessGroup, "process-group",
             "groups of the session's own, and the one it was started in"),
-    allow("getppid", 110, 173, kProcesses),
-    allow("getpgrp", 111, -1, kProcesses),
-    allow("setsid", 112, 157, kProcesses),
+    allow("getppid", 110, 173, kAsks),
+    allow("getpgrp", 111, -1, kAsks),
+    allow("setsid", 112, 157, "a session of its own: leaves the terminal, not the mark of its run"),
     mediate("setreuid", 113, 145, Handler::CredChange, "identity", kIdentity),
     mediate("setregid", 114, 143, Handler::CredChange, "identity", kIdentity),
     allow("getgroups", 115, 158, kAsks),
@@ -257,7 +257,7 @@ constexpr SyscallRow kTable[] = {
     refuse("_sysctl", 156, -1, "obsolete", ENOSYS, kObsolete),
     by_argument("prctl", 157, 167, Handler::Prctl, "prctl",
                 "options that blind the supervisor, or undo what it set up, are refused"),
-    allow("arch_prctl", 158, -1, kSelf),
+    allow("arch_prctl", 158, -1, "registers of the calling thread"),
     allow("adjtimex", 159, 171, kAdjust),
     by_argument("setrlimit", 160, 164, Handler::Refused, "prlimit",
                 "RLIMIT_MSGQUEUE carries the mark of the session and is never changed"),
@@ -286,7 +286,7 @@ constexpr SyscallRow kTable[] = {
     refuse("afs_syscall", 183, -1, "obsolete", ENOSYS, kObsolete),
     refuse("tuxcall", 184, -1, "obsolete", ENOSYS, kObsolete),
     refuse("security", 185, -1, "obsolete", ENOSYS, kObsolete),
-    allow("gettid", 186, 178, kProcesses),
+    allow("gettid", 186, 178, kAsks),
     allow("readahead", 187, 213, kDescriptor),
     mediate("setxattr", 188, 5, Handler::Xattr, "xattr", kPinnedAttribute),
     mediate("lsetxattr", 189, 6, Handler::Xattr, "xattr", kPinnedAttribute),
@@ -497,25 +497,17 @@ constexpr SyscallRow kTable[] = {
     allow("file_getattr", 468, 468, kNames),
     refuse("file_setattr", 469, 469, "inode-flags", EOPNOTSUPP,
            "immutable and append-only flags, project ids: changes a file without opening it for writing"),
+    refuse("listns", 470, 470, "namespace", ENOSYS, "lists the namespaces of other processes"),
+    allow("rseq_slice_yield", 471, 471, kSelf),
 };
 
 constexpr std::size_t kNumbers = 512;
-
-constexpr int number_here(const SyscallRow& row) {
-#if defined(__x86_64__)
-  return row.number_x86_64;
-#elif defined(__aarch64__)
-  return row.number_aarch64;
-#else
-#error "secbox is for x86_64 and aarch64"
-#endif
-}
 
 // Number -> row: one load on the hot path.
 constexpr auto kByNumber = [] {
   std::array<const SyscallRow*, kNumbers> index{};
   for (const SyscallRow& row : kTable) {
-    const int number = number_here(row);
+    const int number = native_number(row);
     if (number >= 0) index[static_cast<std::size_t>(number)] = &row;
   }
   return index;
@@ -529,7 +521,5 @@ const SyscallRow* find_syscall(int number) {
   if (number < 0 || static_cast<std::size_t>(number) >= kNumbers) return nullptr;
   return kByNumber[static_cast<std::size_t>(number)];
 }
-
-int native_number(const SyscallRow& row) { return number_here(row); }
 
 }  // namespace secbox::broker

@@ -1,4 +1,4 @@
-// The list: one row for every syscall that the kernel headers know, and the newer ones up to Linux 6.18.
+// The list: one row for every syscall that the kernel headers know, and the newer ones up to Linux 7.0.
 // The BPF program, the dispatch and docs/syscall-coverage.md all come from it.
 #pragma once
 
@@ -7,6 +7,15 @@
 #include <string_view>
 
 namespace secbox::broker {
+
+enum class Architecture : std::uint8_t { X86_64, Aarch64 };
+#if defined(__x86_64__)
+inline constexpr Architecture kNative = Architecture::X86_64;
+#elif defined(__aarch64__)
+inline constexpr Architecture kNative = Architecture::Aarch64;
+#else
+#error "secbox is for x86_64 and aarch64"
+#endif
 
 enum class CallClass : std::uint8_t {
   Allow,  // the kernel does it; nothing outside the plugin's own processes and descriptors can be reached by
@@ -72,8 +81,11 @@ struct SyscallRow {
 [[nodiscard]] std::span<const SyscallRow> syscall_table();
 // The row of a number on the architecture this was built for; null where the table does not know it.
 [[nodiscard]] const SyscallRow* find_syscall(int number);
-// The number of the row on the architecture this was built for, -1 where it has none.
-[[nodiscard]] int native_number(const SyscallRow& row);
+// The number of the row, -1 where the architecture has none.
+[[nodiscard]] constexpr int number_on(Architecture architecture, const SyscallRow& row) {
+  return architecture == Architecture::X86_64 ? row.number_x86_64 : row.number_aarch64;
+}
+[[nodiscard]] constexpr int native_number(const SyscallRow& row) { return number_on(kNative, row); }
 
 // The private prctl(2) option by which the shim says that it was loaded; the kernel itself answers EINVAL to
 // it.

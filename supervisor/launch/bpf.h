@@ -120,15 +120,15 @@ constexpr void search_backwards(std::span<const Range> ranges, const Append& app
   }
 }
 
-// A whole program: any other architecture is killed, then the search. The first range begins at 0.
+// A whole program: any architecture but `arch` is killed, then the search. The first range begins at 0.
 template <typename Range, typename Append>
-constexpr Block assemble(std::span<const Range> ranges, const Append& append) {
+constexpr Block assemble(std::uint32_t arch, std::span<const Range> ranges, const Append& append) {
   Block program;
   program.reserve(1024);
   search_backwards(ranges, append, program);
   program.push_back(load(offsetof(seccomp_data, nr)));
   program.push_back(answer(SECCOMP_RET_KILL_PROCESS));
-  program.push_back(jump(BPF_JEQ, kArch, 1, 0));
+  program.push_back(jump(BPF_JEQ, arch, 1, 0));
   program.push_back(load(offsetof(seccomp_data, arch)));
   std::reverse(program.begin(), program.end());
   return program;

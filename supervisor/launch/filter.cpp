@@ -15,6 +15,7 @@ namespace secbox::launch {
 
 namespace {
 
+using broker::Architecture;
 using broker::ArgumentClause;
 using broker::CallClass;
 using broker::SyscallRow;
@@ -73,10 +74,16 @@ void append_range(const Range& range, const FilterOptions& options, bpf::Block& 
 }
 
 bpf::Block assemble(const FilterOptions& options) {
-  int newest = 0;
-  for (const SyscallRow& row : broker::syscall_table()) newest = std::max(newest, broker::native_number(row));
+  std::vector<const SyscallRow*> by_number;
+  for (const SyscallRow& row : broker::syscall_table()) {
+    const int number = broker::number_on(options.architecture, row);
+    if (number < 0) continue;
+    const auto index = static_cast<std::size_t>(number);
+    by_number.resize(std::max(by_number.size(), index + 1));
+    by_number[index] = &row;
+  }
   std::vector<Range> ranges;
-  ranges.reserve(static_cast<std::size_t>(newest));
+  ranges.reserve(by_number.size());
   const auto add = [&](const Range& range) {
     if (!ranges.empty() && ranges.back().action == range.action && ranges.back().by_argument == nullptr &&
         range.by_argument == nullptr) {
@@ -84,30 +91,39 @@ bpf::Block assemble(const FilterOptions& options) {
     }
     ranges.push_back(range);
   };
-  for (int number = 0; number <= newest; ++number) {
-    add(range_of(static_cast<std::uint32_t>(number), broker::find_syscall(number)));
+  for (std::size_t number = 0; number < by_number.size(); ++number)
+    add(range_of(static_cast<std::uint32_t>(number), by_number[number]));
+  add(range_of(static_cast<std::uint32_t>(by_number.size()), nullptr));
+  const bool is_x86_64 = options.architecture == Architecture::X86_64;
+  if (is_x86_64) {
+    // x32: bit 30 in a positive number. Negative ones are unknown to every ABI: held, and answered ENOSYS as
+    // natively.
+    add({0x40000000, SECCOMP_RET_KILL_PROCESS, nullptr});
+    add({0x80000000, SECCOMP_RET_USER_NOTIF, nullptr});
   }
-  add(range_of(static_cast<std::uint32_t>(newest) + 1, nullptr));
-#if defined(__x86_64__)
-  // x32: bit 30 in a positive number. Negative ones are unknown to every ABI: held, and answered ENOSYS as
-  // natively.
-  add({0x40000000, SECCOMP_RET_KILL_PROCESS, nullptr});
-  add({0x80000000, SECCOMP_RET_USER_NOTIF, nullptr});
-#endif
 
-  return bpf::assemble(std::span<const Range>(ranges),
-                       [&](const Range& range, bpf::Block& block) { append_range(range, options, block); });
+  return bpf::assemble(
+      is_x86_64 ? AUDIT_ARCH_X86_64 : AUDIT_ARCH_AARCH64, std::span<const Range>(ranges),
+      [&](const Range& range, bpf::Block& block) { append_range(range, options, block); });
+}
+
+// Each is made when it is first asked for.
+template <bool can_read_undumpable, Architecture architecture>
+std::span<const sock_filter> program_for() {
+  static const bpf::Block program =
+      assemble({.can_read_undumpable = can_read_undumpable, .architecture = architecture});
+  return program;
+}
+template <Architecture architecture>
+std::span<const sock_filter> program_for(const FilterOptions& options) {
+  return options.can_read_undumpable ? program_for<true, architecture>() : program_for<false, architecture>();
 }
 
 }  // namespace
 
 std::span<const sock_filter> filter_program(const FilterOptions& options) {
-  if (options.can_read_undumpable) {
-    static const bpf::Block program = assemble({.can_read_undumpable = true});
-    return program;
-  }
-  static const bpf::Block program = assemble({.can_read_undumpable = false});
-  return program;
+  return options.architecture == Architecture::X86_64 ? program_for<Architecture::X86_64>(options)
+                                                      : program_for<Architecture::Aarch64>(options);
 }
 
 }  // namespace secbox::launch

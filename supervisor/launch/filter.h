@@ -10,11 +10,15 @@
 
 #include <span>
 
+#include "supervisor/broker/syscall_table.h"
+
 namespace secbox::launch {
 
 struct FilterOptions {
   // The supervisor has CAP_SYS_PTRACE, so PR_SET_DUMPABLE(0) cannot blind it and may pass.
   bool can_read_undumpable = false;
+  // Another one's program is for reading alone: no kernel here would let a call of it pass.
+  broker::Architecture architecture = broker::kNative;
 };
 
 // Lives as long as the process. Equal options, equal bytes.

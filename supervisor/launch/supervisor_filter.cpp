@@ -345,7 +345,7 @@ constexpr bpf::Block assemble(std::initializer_list<Program> parts, std::uint32_
         next.by_argument != nullptr)
       ranges.push_back(next);
   }
-  return bpf::assemble(std::span<const Range>(ranges), [](const Range& range, bpf::Block& block) {
+  return bpf::assemble(bpf::kArch, std::span<const Range>(ranges), [](const Range& range, bpf::Block& block) {
     if (range.by_argument == nullptr) {
       block.push_back(bpf::answer(range.action));
       return;

@@ -35,7 +35,7 @@ TEST(SyscallTable, KnowsEveryNumberOfTheKernelHeaders) {
 }
 
 // What Debian 12's headers (Linux 6.1) do not know yet.
-TEST(SyscallTable, KnowsTheNewerOnesUpToLinux618) {
+TEST(SyscallTable, KnowsTheNewerOnesUpToLinux70) {
   const std::map<std::string_view, int> newer{
       {"cachestat", 451},         {"fchmodat2", 452},        {"map_shadow_stack", 453},
       {"futex_wake", 454},        {"futex_wait", 455},       {"futex_requeue", 456},
@@ -43,7 +43,7 @@ TEST(SyscallTable, KnowsTheNewerOnesUpToLinux618) {
       {"lsm_set_self_attr", 460}, {"lsm_list_modules", 461}, {"mseal", 462},
       {"setxattrat", 463},        {"getxattrat", 464},       {"listxattrat", 465},
       {"removexattrat", 466},     {"open_tree_attr", 467},   {"file_getattr", 468},
-      {"file_setattr", 469}};
+      {"file_setattr", 469},      {"listns", 470},           {"rseq_slice_yield", 471}};
   for (const auto& [name, number] : newer) {
     const SyscallRow* row = row_named(name);
     ASSERT_NE(row, nullptr) << name;
@@ -52,6 +52,24 @@ TEST(SyscallTable, KnowsTheNewerOnesUpToLinux618) {
   }
   EXPECT_EQ(row_named("uretprobe")->number_x86_64, 335);
   EXPECT_EQ(row_named("uprobe")->number_x86_64, 336);
+}
+
+// Numbers are given one after another; what lies between has never been a call of a 64-bit program.
+TEST(SyscallTable, HasNoHole) {
+  const auto every = [](int first, int last, int SyscallRow::* number) {
+    for (int wanted = first; wanted <= last; ++wanted) {
+      const auto table = syscall_table();
+      EXPECT_EQ(std::count_if(table.begin(), table.end(),
+                              [&](const SyscallRow& row) { return row.*number == wanted; }),
+                1)
+          << wanted;
+    }
+  };
+  every(0, 336, &SyscallRow::number_x86_64);
+  every(424, 471, &SyscallRow::number_x86_64);
+  every(0, 243, &SyscallRow::number_aarch64);
+  every(260, 294, &SyscallRow::number_aarch64);
+  every(424, 471, &SyscallRow::number_aarch64);
 }
 
 TEST(SyscallTable, NamesAndNumbersAreUnique) {
