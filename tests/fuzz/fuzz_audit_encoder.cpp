@@ -1,8 +1,8 @@
 // Whatever a plugin puts into its names, a record is one line that a JSON parser reads back as it was meant.
 #include <fuzzer/FuzzedDataProvider.h>
 
-#include <cstdio>
-#include <cstdlib>
+#include <algorithm>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -10,16 +10,13 @@
 #include "supervisor/audit/denial_message.h"
 #include "supervisor/audit/encoder.h"
 #include "supervisor/audit/json_text.h"
+#include "tests/fuzz/require.h"
 
 namespace {
 
 using namespace secbox::audit;
 
-void require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "broken: %s\n", what);
-  std::abort();
-}
+using secbox::fuzz::require;
 
 void require_safe(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
@@ -99,8 +96,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Encoder encoder({.session = "s", .plugin = plugin, .version = name, .mode = "enforce", .user_id = 0});
   encoder.encode(record, line);
   const std::string_view bytes = encoder.stamp(line, {.seq = 1, .realtime = {}, .mono_ns = 0});
-  require(bytes.ends_with("}\n"), "the line ends");
+  require(bytes.ends_with("}\n") && std::ranges::count(bytes, '\n') == 1, "one line");
   require_safe(bytes.substr(0, bytes.size() - 1));
+
+  static Line once_more;
+  encoder.encode(record, once_more);
+  require(encoder.stamp(once_more, {.seq = 1, .realtime = {}, .mono_ns = 0}) == bytes,
+          "equal records, equal lines");
 
   const auto json = nlohmann::json::parse(bytes, nullptr, false);
   require(json.is_object(), "one JSON object");
