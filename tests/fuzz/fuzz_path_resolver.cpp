@@ -259,7 +259,10 @@ bool lies_in(const std::string& path, const std::string& tree) {
 void check_absent(const sys::PathQuery& query, const std::string& path, const sys::PinnedPath& pinned) {
   require(pinned.parent.valid() && !pinned.leaf.empty() && pinned.leaf != "." && pinned.leaf != "..",
           "a name in a pinned directory");
-  if (query.resolve != 0 || pinned.in_procfs || path.ends_with('/') || pinned.trailing_slash) return;
+  // Nothing is made outside of the tree.
+  if (query.resolve != 0 || !lies_in(pinned.resolved, world().tree.path()) || path.ends_with('/') ||
+      pinned.trailing_slash)
+    return;
   const std::uint64_t how =
       query.last == sys::LastLink::Follow ? O_CREAT | O_RDONLY : O_CREAT | O_EXCL | O_RDONLY;
   const Found made = find(query.dirfd, path, how, 0);
