@@ -183,10 +183,11 @@ Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
   }
 
   if (auto given_up = give_up_rights(); !given_up) return std::unexpected(given_up.error());
-  if (auto closed = close_inherited(self->proc_); !closed) return std::unexpected(closed.error());
-  forget_start(self->proc_, "secbox: supervisor of session " + plan.id);
   self->write_session_start(environment);
   if (self->audit_failed_) return failure("the audit log cannot be written");
+  // Last: where this fails the caller may still have to report it by what it was started with (--status-fd).
+  if (auto closed = close_inherited(self->proc_); !closed) return std::unexpected(closed.error());
+  forget_start(self->proc_, "secbox: supervisor of session " + plan.id);
   return self;
 }
 
