@@ -54,10 +54,12 @@ class Supervisor(sbx.BoxTest):
         self.log = self.path(f"log-{len(os.listdir(self.dir))}.ndjson")
         command = self.command(["exec:run:/bin/sh", *permissions], ["/bin/sh", "-c", "echo ready; read -r line"],
                                ["--supervisor", shape], self.log)
+        # A killed supervisor leaves the private directory behind: here.
+        environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(self.dir), "SECRET": SECRET}
         inherited = os.open("/etc/hostname", os.O_RDONLY)
         try:
             with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                  pass_fds=(inherited,), env={**os.environ, "SECRET": SECRET},
+                                  pass_fds=(inherited,), env=environment,
                                   **sbx._identity(uid)) as plugin:
                 self.assertEqual(plugin.stdout.readline(), b"ready\n")
                 with open(self.log) as file:
