@@ -20,6 +20,7 @@ MAY_INCLUDE = {
                            "supervisor/broker", "supervisor/launch", "supervisor/limits"},
     "manifest": {"supervisor/base", "supervisor/checker"},
     "preload": set(),
+    "tools/harness": {"supervisor/base", "supervisor/audit", "manifest"},
     "tools/secbox": None,  # anything
     "tools/gen": None,
 }

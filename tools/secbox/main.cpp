@@ -25,6 +25,7 @@ constexpr Verb kVerbs[] = {
     {"schema", secbox::cli::verb_schema, "print a published JSON Schema"},
     {"preset", secbox::cli::verb_preset, "list the built-in presets, or show what one grants"},
     {"doctor", secbox::cli::verb_doctor, "say what this host gives, and what each missing piece costs"},
+    {"test", secbox::cli::verb_test, "run hostile fixtures natively and under secbox, and compare"},
 };
 
 void print_usage(std::FILE* stream) {

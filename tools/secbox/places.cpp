@@ -77,6 +77,17 @@ std::string state_directory() {
 
 std::string config_directory() { return xdg_directory("XDG_CONFIG_HOME", home_for_state(), "/.config"); }
 
+std::string find_shim() {
+  const std::filesystem::path self = canonical_path("/proc/self/exe");
+  if (self.empty()) return {};
+  const std::filesystem::path prefix = self.parent_path().parent_path();
+  for (const char* dir : {"lib", SECBOX_LIBDIR}) {
+    std::string path = (prefix / dir / "libsecbox-preload.so").string();
+    if (::access(path.c_str(), R_OK) == 0) return path;
+  }
+  return {};
+}
+
 manifest::Variables variables_of(const manifest::Manifest& manifest) {
   manifest::Variables variables;
   variables.home = home_directory();

@@ -23,6 +23,10 @@ namespace secbox::cli {
 [[nodiscard]] std::string state_directory();
 [[nodiscard]] std::string config_directory();
 
+// The shim beside this program: <prefix>/bin/secbox -> <prefix>/lib[/<arch>]/libsecbox-preload.so. "" where
+// it is missing.
+[[nodiscard]] std::string find_shim();
+
 // The variables of a run of `manifest`, all but ${TMP} and those of a host.
 [[nodiscard]] manifest::Variables variables_of(const manifest::Manifest& manifest);
 

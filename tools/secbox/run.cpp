@@ -252,19 +252,6 @@ int find_program(const std::string& name, std::string& out) {
   return kExitNotExecutable;
 }
 
-// The shim beside this program: <prefix>/bin/secbox -> <prefix>/lib[/<arch>]/libsecbox-preload.so. "" where
-// it is missing.
-std::string find_shim() {
-  const std::filesystem::path self = canonical_path("/proc/self/exe");
-  if (self.empty()) return {};
-  const std::filesystem::path prefix = self.parent_path().parent_path();
-  for (const char* dir : {"lib", SECBOX_LIBDIR}) {
-    std::string path = (prefix / dir / "libsecbox-preload.so").string();
-    if (::access(path.c_str(), R_OK) == 0) return path;
-  }
-  return {};
-}
-
 std::string find_manifest(const std::string& dir) {
   for (const char* name : {"secbox.json", "secbox.jsonc", "secbox.yaml", "secbox.yml", "secbox.toml"}) {
     std::string path = dir + "/" + name;

@@ -23,6 +23,7 @@ int verb_validate(const Args& args);
 int verb_schema(const Args& args);
 int verb_preset(const Args& args);
 int verb_doctor(const Args& args);
+int verb_test(const Args& args);
 // `secbox help SBX-D101`. The exit code; nullopt where `name` does not look like a code.
 [[nodiscard]] std::optional<int> help_on_code(std::string_view name);
 
