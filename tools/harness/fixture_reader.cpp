@@ -10,6 +10,7 @@
 #include <set>
 
 #include "manifest/document.h"
+#include "tools/harness/codes.h"
 #include "tools/harness/variables.h"
 
 namespace secbox::harness {
@@ -102,7 +103,7 @@ class Reader {
   std::string read_text(const Node* node, const std::string& pointer, Unknown unknown = Unknown::IsAnError) {
     if (node == nullptr || !expect(*node, Node::Kind::String, pointer, "a string")) return {};
     if (node->text.find('\0') != std::string::npos)
-      problem(*node, pointer, "SBX-T010", "a NUL cannot be in a name or an argument", "");
+      problem(*node, pointer, kBadFixture, "a NUL cannot be in a name or an argument", "");
     check_variables(*node, pointer, unknown);
     return node->text;
   }
@@ -177,7 +178,7 @@ class Reader {
   void read_build(const Node& node) {
     if (node.kind == Node::Kind::String) {
       if (node.text != "c") {
-        problem(node, "/build", "SBX-T010", "unknown build \"" + node.text + "\"",
+        problem(node, "/build", kBadFixture, "unknown build \"" + node.text + "\"",
                 "\"c\", or a list of commands");
         return;
       }
@@ -188,7 +189,7 @@ class Reader {
         if (entry.path().extension() == ".c") sources.push_back(entry.path().filename().string());
       }
       std::ranges::sort(sources);
-      if (sources.empty()) problem(node, "/build", "SBX-T010", "there is no *.c beside it", "");
+      if (sources.empty()) problem(node, "/build", kBadFixture, "there is no *.c beside it", "");
       for (const bool is_static : {false, true}) {
         Words command = {"cc", "-O1", "-w", "-pthread", "-D_GNU_SOURCE"};
         if (is_static) command.emplace_back("-static");
@@ -270,7 +271,7 @@ class Reader {
     if (const Node* exit = pick("exit")) c.exit = read_exit(*exit, at);
     if (c.forbidden.empty() && c.required.empty() && c.denied.empty() && c.allowed.empty() && c.exit.any &&
         c.not_denied.empty() && c.golden.empty())
-      problem(node, pointer, "SBX-T010", "this case expects nothing: it could not fail",
+      problem(node, pointer, kBadFixture, "this case expects nothing: it could not fail",
               "\"forbidden\", \"required\", \"denied\", \"allowed\", \"exit\" or \"golden\"");
     fixture_.cases.push_back(std::move(c));
   }
@@ -283,7 +284,7 @@ class Reader {
       } else if (word == "ordinary") {
         users.push_back(UserKind::Ordinary);
       } else {
-        unknown_word(node, pointer, "SBX-T010", "unknown user \"" + word + "\"", word, {"root", "ordinary"});
+        unknown_word(node, pointer, kBadFixture, "unknown user \"" + word + "\"", word, {"root", "ordinary"});
       }
     }
     if (users.empty()) problem(node, pointer, "SBX-V107", "there is no user in it", "leave it out for both");
@@ -314,7 +315,7 @@ class Reader {
       if (found != routes.end() && !name.empty()) {
         chosen.push_back(*found);
       } else {
-        unknown_word(*subset, pointer, "SBX-T010", "there is no route \"" + name + "\"", name, known);
+        unknown_word(*subset, pointer, kBadFixture, "there is no route \"" + name + "\"", name, known);
       }
     }
     if (chosen.empty())
@@ -326,7 +327,7 @@ class Reader {
     if (node != nullptr) {
       c.manifest = read_own_file_name(*node, pointer);
       if (!c.manifest.empty() && ::access((folder_ + "/" + c.manifest).c_str(), R_OK) != 0)
-        problem(*node, pointer, "SBX-T010", "there is no " + c.manifest + " beside it", "check the name");
+        problem(*node, pointer, kBadFixture, "there is no " + c.manifest + " beside it", "check the name");
       return;
     }
     for (const char* name : kManifestNames) {
@@ -334,7 +335,7 @@ class Reader {
       c.manifest = name;
       return;
     }
-    problem(of, pointer, "SBX-T010", "the fixture has no manifest", "put a secbox.json beside expect.json");
+    problem(of, pointer, kBadFixture, "the fixture has no manifest", "put a secbox.json beside expect.json");
   }
 
   // A name of the fixture's own folder: what lies elsewhere is no part of it.
@@ -342,7 +343,7 @@ class Reader {
     std::string name = read_text(&node, pointer);
     if (!name.empty() && is_below(name)) return name;
     if (node.kind == Node::Kind::String)
-      problem(node, pointer, "SBX-T010", "this is no name of a file in the fixture's folder", "");
+      problem(node, pointer, kBadFixture, "this is no name of a file in the fixture's folder", "");
     return {};
   }
   static bool is_below(const std::string& path) {
@@ -383,7 +384,7 @@ class Reader {
                  signal_number(one.text.substr(7)) != 0) {
         rule.signals.push_back(signal_number(one.text.substr(7)));
       } else {
-        problem(one, where, "SBX-T010", "this is no exit status",
+        problem(one, where, kBadFixture, "this is no exit status",
                 "0 to 255, a list of them, \"any\" or \"signal:KILL\"");
       }
     };
@@ -403,7 +404,7 @@ class Reader {
     if ((node.kind != Node::Kind::String && node.kind != Node::Kind::Number) ||
         !parse_number(text.substr(how.size()), number) ||
         (how != "" && how != "==" && how != ">=" && how != "<=")) {
-      problem(node, pointer, "SBX-T010", "this is no count", "2, \">=1\" or \"<=3\"");
+      problem(node, pointer, kBadFixture, "this is no count", "2, \">=1\" or \"<=3\"");
       return;
     }
     out.least = how == "<=" ? 0 : number;
@@ -443,7 +444,7 @@ class Reader {
       const auto real =
           std::ranges::count_if(item.members, [](const auto& m) { return !m.first.starts_with("x-"); });
       if (real != 1)
-        problem(item, at, "SBX-T010", "an effect has exactly one key",
+        problem(item, at, kBadFixture, "an effect has exactly one key",
                 "{\"output\": \"...\"}, {\"exists\": \"...\"}");
       for (const auto& [key, value] : item.members) {
         if (!key.starts_with("x-")) read_effect(key, value, at + "/" + key, list);
@@ -457,7 +458,7 @@ class Reader {
     using Kind = Effect::Kind;
     const auto is_true = [&] {
       if (!read_flag(value, at) && value.kind == Node::Kind::Bool)
-        problem(value, at, "SBX-T010", "an effect that is not meant is left out", "true");
+        problem(value, at, kBadFixture, "an effect that is not meant is left out", "true");
     };
     if (key == "output" || key == "exists" || key == "missing" || key == "changed") {
       const Kind kind = key == "output"    ? Kind::Output
@@ -470,20 +471,20 @@ class Reader {
     } else if (key == "contacted") {
       list.push_back({Kind::Contacted, read_text(&value, at)});
       if (std::ranges::find(servers_, value.text) == servers_.end())
-        unknown_word(value, at, "SBX-T010", "this world has no server \"" + value.text + "\"", value.text,
+        unknown_word(value, at, kBadFixture, "this world has no server \"" + value.text + "\"", value.text,
                      {servers_.begin(), servers_.end()});
     } else if (key == "signalled" || key == "victim") {
       list.push_back({key == "victim" ? Kind::VictimChanged : Kind::Signalled, {}});
       const char* only = key == "victim" ? "changed" : "victim";
       if (read_text(&value, at) != only && value.kind == Node::Kind::String)
-        problem(value, at, "SBX-T010", "\"" + key + "\" takes nothing but \"" + only + "\"", "");
+        problem(value, at, kBadFixture, "\"" + key + "\" takes nothing but \"" + only + "\"", "");
       if (!has_victim_)
-        problem(value, at, "SBX-T010", "this world has no victim", "\"world\": {\"victim\": true}");
+        problem(value, at, kBadFixture, "this world has no victim", "\"world\": {\"victim\": true}");
     } else if (key == "outside") {
       is_true();
       list.push_back({Kind::Outside, {}});
       if (!has_outside_)
-        problem(value, at, "SBX-T010", "this world has no outside process",
+        problem(value, at, kBadFixture, "this world has no outside process",
                 "\"world\": {\"outside\": [...]}");
     } else if (key == "survivor") {
       is_true();
@@ -491,7 +492,7 @@ class Reader {
     } else if (key == "exit") {
       int number = 0;
       if (value.kind != Node::Kind::Number || !parse_number(value.text, number) || number < 0 || number > 255)
-        problem(value, at, "SBX-T010", "this is no exit status", "0 to 255");
+        problem(value, at, kBadFixture, "this is no exit status", "0 to 255");
       list.push_back({Kind::Exit, {}, number});
     }
   }
@@ -520,7 +521,7 @@ class Reader {
       const bool plain = !name.empty() && name.find_first_not_of(
                                               "abcdefghijklmnopqrstuvwxyz"
                                               "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string::npos;
-      if (!plain) problem(kind, at, "SBX-T010", "a server's name is made of letters, digits, _ and -", "");
+      if (!plain) problem(kind, at, kBadFixture, "a server's name is made of letters, digits, _ and -", "");
       const auto* found = std::ranges::find(kKinds, text, &std::pair<std::string_view, Kind>::first);
       if (found != std::end(kKinds)) {
         world.servers.push_back({name, found->second});
@@ -528,7 +529,7 @@ class Reader {
       }
       std::vector<std::string_view> known;
       for (const auto& each : kKinds) known.push_back(each.first);
-      unknown_word(kind, at, "SBX-T010", "unknown kind of server \"" + text + "\"", text, known);
+      unknown_word(kind, at, kBadFixture, "unknown kind of server \"" + text + "\"", text, known);
     }
   }
 
@@ -539,7 +540,7 @@ class Reader {
     for (const auto& [path, value] : node->members) {
       const std::string at = pointer + "/" + path;
       if (!is_below(path) || path.find('\0') != std::string::npos)
-        problem(value, at, "SBX-T010", "a file's name is relative and without \"..\"", "");
+        problem(value, at, kBadFixture, "a file's name is relative and without \"..\"", "");
       FileSpec file{.path = path};
       if (value.kind == Node::Kind::String) {
         file.value = read_text(&value, at, Unknown::Stays);
@@ -563,7 +564,7 @@ class Reader {
       const std::string at = pointer + "/" + key;
       if (kind == Kind::Directory || kind == Kind::Fifo) {
         if (!read_flag(*member, at) && member->kind == Node::Kind::Bool)
-          problem(*member, at, "SBX-T010", std::string("\"") + key + "\" is true or left out", "");
+          problem(*member, at, kBadFixture, std::string("\"") + key + "\" is true or left out", "");
       } else {
         file.value = read_text(member, at, kind == Kind::Text ? Unknown::Stays : Unknown::IsAnError);
       }
@@ -574,17 +575,17 @@ class Reader {
     is("fifo", Kind::Fifo);
     is("copy", Kind::Copy);
     if (kinds != 1)
-      problem(node, pointer, "SBX-T010", "a file is one of content, symlink, dir, fifo and copy", "");
+      problem(node, pointer, kBadFixture, "a file is one of content, symlink, dir, fifo and copy", "");
     if (const Node* mode = node.find("mode")) {
       if (!parse_number(std::string_view(read_text(mode, pointer + "/mode")), file.mode, 8) ||
           file.mode < 0 || file.mode > 07777)
-        problem(*mode, pointer + "/mode", "SBX-T010", "a mode is octal digits in quotes", "\"0644\"");
+        problem(*mode, pointer + "/mode", kBadFixture, "a mode is octal digits in quotes", "\"0644\"");
     }
     if (const Node* owner = node.find("owner")) {
       const std::string text = read_text(owner, pointer + "/owner");
       if (text == "root") file.owner = FileSpec::Owner::Root;
       if (text != "root" && text != "user")
-        unknown_word(*owner, pointer + "/owner", "SBX-T010", "unknown owner \"" + text + "\"", text,
+        unknown_word(*owner, pointer + "/owner", kBadFixture, "unknown owner \"" + text + "\"", text,
                      {"user", "root"});
     }
   }

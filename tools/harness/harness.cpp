@@ -10,8 +10,8 @@
 #include <filesystem>
 #include <optional>
 
+#include "tools/harness/codes.h"
 #include "tools/harness/files.h"
-#include "tools/harness/judge.h"
 #include "tools/harness/result_text.h"
 #include "tools/harness/worker_pool.h"
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tools/harness/audit_matcher.h"
+#include "tools/harness/codes.h"
 
 namespace secbox::harness {
 

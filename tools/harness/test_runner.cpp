@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,8 +11,10 @@
 #include <cstdlib>
 
 #include "tools/harness/capture.h"
+#include "tools/harness/codes.h"
 #include "tools/harness/exit_rule.h"
 #include "tools/harness/files.h"
+#include "tools/harness/golden.h"
 #include "tools/harness/judge.h"
 #include "tools/harness/processes.h"
 #include "tools/harness/run.h"
@@ -24,6 +27,7 @@ namespace {
 
 constexpr std::size_t kMostShown = 4000;
 constexpr std::size_t kMostDenials = 100;
+constexpr std::size_t kMostGolden = 64U << 20;
 // What has to win a race may need a few turns to be seen natively.
 constexpr int kNativeTurns = 3;
 
@@ -79,6 +83,29 @@ class TestRun {
   int turns_ = 0;
 };
 
+// The whole log of the first route as the first user is compared, or written.
+std::vector<Failure> judge_golden(const Suite& suite, const Test& test, const TestPlace& place,
+                                  const Observation& boxed) {
+  const Case& c = suite.case_of(test);
+  if (c.golden.empty() || test.route != 0 || test.user != c.users.front() || !boxed.log) return {};
+  const std::string path = suite.fixture_of(test).folder + "/" + c.golden;
+  const std::string log = normalise_log(boxed.log_text, place.directory + "/boxed", boxed.variables);
+  if (place.golden == GoldenUse::Update) {
+    const std::string fresh = path + ".new";
+    (void)::unlink(fresh.c_str());
+    if (auto done = write_file(fresh, log, 0644); !done) return {{kGoldenDiffers, done.error().text()}};
+    if (::rename(fresh.c_str(), path.c_str()) != 0)
+      return {{kGoldenDiffers, errno_failure("cannot write " + path).error().text()}};
+    return {};
+  }
+  const auto golden = read_file(path, kMostGolden);
+  if (!golden)
+    return {{kGoldenDiffers, "there is no " + c.golden + " yet: secbox test --update-golden writes it"}};
+  const std::string how = golden_difference(*golden, log);
+  if (how.empty()) return {};
+  return {{kGoldenDiffers, "the log differs from " + c.golden + " in " + how}};
+}
+
 void fail(TestResult& result, std::vector<Failure> failures) {
   if (failures.empty()) return;
   const bool broken =
@@ -118,6 +145,7 @@ TestResult run_test(const Suite& suite, const Test& test, const TestPlace& place
     result.native_output.clear();
     const Observation boxed = run.go(Way::Boxed);
     fail(result, judge_boxed(c, boxed));
+    if (result.failures.empty()) fail(result, judge_golden(suite, test, place, boxed));
     if (!result.failures.empty()) result.boxed_output = shown(boxed);
     if (boxed.log) {
       for (const LogRecord& record : boxed.log->records) {
@@ -139,6 +167,10 @@ TestResult build_fixture(const Fixture& fixture, const std::string& build) {
   variables.set("BUILD", build);
   std::vector<std::string> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
+  // A compiler is nobody's enemy: it just goes with us when we are stopped.
+  sigset_t none;
+  sigemptyset(&none);
+  (void)::sigprocmask(SIG_SETMASK, &none, nullptr);
   for (const std::vector<std::string>& command : fixture.build) {
     UniqueFd out;
     auto capture = Capture::open(out);

@@ -14,6 +14,7 @@ class Variables {
   // Every ${NAME} that is known replaced, all else as it was.
   [[nodiscard]] std::string expand(std::string_view text) const;
   [[nodiscard]] std::vector<std::string> expand(const std::vector<std::string>& words) const;
+  [[nodiscard]] const std::map<std::string, std::string>& values() const { return values_; }
 
  private:
   std::map<std::string, std::string> values_;

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <string_view>
 
+#include "tools/harness/codes.h"
 #include "tools/secbox/diagnostics.h"
 #include "tools/secbox/verbs.h"
 
@@ -88,11 +89,19 @@ constexpr Code kCodes[] = {
 }  // namespace
 
 std::optional<int> help_on_code(std::string_view name) {
+  if (const auto* test = std::ranges::find(harness::kCodes, name, &harness::Code::name);
+      test != std::end(harness::kCodes)) {
+    std::printf("%.*s\n%.*s\n%.*s\n", static_cast<int>(name.size()), name.data(),
+                static_cast<int>(test->title.size()), test->title.data(), static_cast<int>(test->text.size()),
+                test->text.data());
+    return 0;
+  }
   const auto* code = std::ranges::find(kCodes, name, &Code::name);
   if (code == std::end(kCodes)) {
     if (!name.starts_with("SBX-")) return std::nullopt;
     std::fprintf(stderr,
-                 "secbox help: there is no code '%s'\nhint: SBX-D... are denials, SBX-V... manifests\n",
+                 "secbox help: there is no code '%s'\nhint: SBX-D... are denials, SBX-V... manifests, "
+                 "SBX-T... tests\n",
                  printable_text(name).c_str());
     return kExitInvalid;
   }

@@ -1,15 +1,21 @@
 // secbox test: fixtures that do what a plugin may not, natively to prove it and under secbox to see it
 // stopped.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <vector>
 
+#include "supervisor/base/unique_fd.h"
 #include "tools/harness/harness.h"
+#include "tools/harness/junit.h"
+#include "tools/harness/sarif.h"
 #include "tools/harness/tap.h"
 #include "tools/secbox/diagnostics.h"
 #include "tools/secbox/places.h"
@@ -116,6 +122,20 @@ int parse(const Args& args, Options& out) {
   return 0;
 }
 
+bool write_report(const std::string& file, const std::string& text) {
+  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644));
+  std::string_view rest = text;
+  while (fd.valid() && !rest.empty()) {
+    const ssize_t put = ::write(fd.get(), rest.data(), rest.size());
+    if (put < 0) break;
+    rest.remove_prefix(static_cast<std::size_t>(put));
+  }
+  if (rest.empty()) return true;
+  std::fprintf(stderr, "secbox test: cannot write %s: %s\n", printable_text(file).c_str(),
+               std::strerror(errno));
+  return false;
+}
+
 void print(const std::string& text) {
   (void)std::fputs(text.c_str(), stdout);
   (void)std::fflush(stdout);
@@ -160,6 +180,11 @@ int verb_test(const Args& args) {
     return 128 + report->signal;
   }
   print(harness::tap_tail(*report));
+  const bool written =
+      (options.junit.empty() || write_report(options.junit, harness::junit_report(*report))) &&
+      (options.sarif.empty() ||
+       write_report(options.sarif, harness::sarif_report(*report, canonical_path("."))));
+  if (!written) return kExitFailed;
   for (const harness::TestResult& result : report->results) {
     if (result.status == harness::TestResult::Status::Failed ||
         result.status == harness::TestResult::Status::Broken)
