@@ -79,15 +79,15 @@ class Cli(sbx.BoxTest):
         self.assertIn("not in this version", done.stderr.decode())
 
     def test_help_on_verbs_and_codes(self):
-        for verb in ("run", "validate", "schema", "preset", "doctor"):
+        for verb in ("run", "validate", "schema", "preset", "doctor", "test"):
             done = self.secbox("help", verb)
             self.assertEqual((done.returncode, done.stdout, done.stderr),
                              (0, self.secbox(verb, "--help").stdout, b""), verb)
             self.assertTrue(done.stdout.startswith(f"usage: secbox {verb}".encode()))
         codes = set()
-        for folder in ("manifest", "tools/secbox", "supervisor/audit"):
-            for path in (sbx.REPO / folder).glob("*.cpp"):
-                codes |= set(re.findall(r"SBX-[VD]\d+", path.read_text()))
+        for folder in ("manifest", "tools/secbox", "tools/harness", "supervisor/audit"):
+            for path in [*(sbx.REPO / folder).glob("*.cpp"), *(sbx.REPO / folder).glob("*.h")]:
+                codes |= set(re.findall(r"SBX-[VDT]\d+", path.read_text()))
         self.assertGreater(len(codes), 40)
         for code in sorted(codes):
             done = self.secbox("help", code)

@@ -81,6 +81,7 @@ class Normaliser {
  private:
   [[nodiscard]] std::string text_of(std::string text) const {
     if (!victim_.empty() && text == victim_) return "<PID>";
+    if (std::ranges::find(ports_, text) != ports_.end()) return "<PORT>";
     for (const auto& [value, name] : places_) replace_all(text, value, name);
     // The private directory of the run: mkdtemp(3) makes six characters.
     for (std::size_t at = 0; (at = text.find(kSecboxTmp, at)) != std::string::npos; at += 5) {
