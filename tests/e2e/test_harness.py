@@ -478,6 +478,46 @@ class Reports(HarnessTest):
         self.assertFalse((folder / "golden.ndjson").exists())
 
 
+class Guide(HarnessTest):
+    """What docs/testing-plugins.md shows is what there is."""
+
+    def setUp(self):
+        super().setUp()
+        self.text = (sbx.REPO / "docs" / "testing-plugins.md").read_text()
+
+    def test_the_first_fixture(self):
+        folder = self.fixtures / "no-ssh-key"
+        shutil.copytree(sbx.REPO / "fixtures" / "hostile" / "nosy_weather", folder)
+        (folder / "expect.json").write_text(self.text.split("```json\n")[1].split("```")[0])
+        self.assert_passes()
+        if os.geteuid() == 0:
+            shown = self.text.split("$ secbox test my-plugin/tests\n")[1].split("```")[0]
+            self.assertEqual(self.result.stdout, shown)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_the_world(self):
+        world = json.loads("{" + self.text.split("### The world\n```json\n")[1].split("```")[0] + "}")["world"]
+        outside = 'import sys\nprint("ready", flush=True)\nsys.stdin.read()\n'
+        self.fixture(world=world, args=["read", "${OUTSIDE}/link"], forbidden=[{"output": "text"}], files={"outside.py": outside})
+        self.assert_passes()
+
+    def test_every_key_is_there(self):
+        keys = set()
+        for table in self.text.split("## expect.json")[1].split("### Effects")[0].split("| key | |")[1:]:
+            for row in table.strip().splitlines()[1:]:
+                if row.startswith("| `"):
+                    keys |= {key.strip(" `") for key in row.split("|")[1].split(",")}
+        self.assertGreater(len(keys), 20)
+        # An unknown one comes back with all that are known.
+        (self.fixtures / "expect.json").write_text('{"$schema": "urn:secbox:schema:fixture:1", "qqqqqqqq": 1, "cases": [{"zzzzzzzz": 1}]}')
+        self.assertEqual(self.run_tests(), 122)
+        known = set()
+        for line in self.result.stderr.splitlines():
+            if "known here: " in line:
+                known |= {key.strip() for key in line.split("known here: ")[1].split(",")}
+        self.assertEqual(keys, known)
+
+
 class CommandLine(HarnessTest):
     def test_bad_fixtures(self):
         good = {"$schema": "urn:secbox:schema:fixture:1", "command": ["/bin/true"], "exit": 0}
@@ -572,6 +612,21 @@ class CommandLine(HarnessTest):
         self.assertIn("ok 1 - files/one uid 0 # SKIP needs root\n", self.said)
         self.assertRegex(self.said, r"ok 2 - files/one uid [1-9]\d*\n")
         self.assertIn("# 1 passed, 0 failed, 1 skipped\n", self.said)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_a_file_of_root_needs_root(self):
+        self.fixture(**self.secret(world={"files": {"secret.txt": {"content": "a secret", "owner": "root"}}}))
+        self.assert_passes(uid=1000)
+        self.assertIn("ok 1 - files/one uid 1000 # SKIP needs root\n", self.said)
+        self.assert_passes()
+        self.assertNotIn("SKIP", self.said)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_a_folder_that_cannot_be_read_is_no_empty_one(self):
+        self.fixture("files/one", **self.secret())
+        os.chmod(self.fixture("locked/two", **self.secret()).parent, 0o700)
+        self.assertEqual(self.run_tests(uid=1000), 122)
+        self.assertIn("locked: error SBX-T010: cannot be read", self.said)
 
     def test_order_is_kept_with_many_at_once(self):
         for name in "abcdef":

@@ -27,8 +27,8 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 // How long what is left may take to go before it counts as left: the supervisor writes the end of its log.
-constexpr milliseconds kBoxedGrace{3000};
-constexpr milliseconds kNativeGrace{200};
+constexpr milliseconds kBoxedGrace{10'000};
+constexpr milliseconds kNativeGrace{500};
 constexpr milliseconds kOutsideGrace{5000};
 // A tracer is seen only while it traces.
 constexpr milliseconds kLookAtVictim{2};

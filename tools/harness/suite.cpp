@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "tools/harness/audit_matcher.h"
+#include "tools/harness/codes.h"
 #include "tools/harness/fixture_reader.h"
 
 namespace secbox::harness {
@@ -12,15 +13,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void find_below(const fs::path& directory, std::vector<std::string>& found) {
+// One that cannot be read is an error: a fixture in it would never be missed.
+void find_below(const fs::path& directory, std::vector<std::string>& found,
+                manifest::Diagnostics& diagnostics) {
   std::error_code error;
   if (fs::exists(directory / kExpectFile, error)) {
     found.push_back(directory.string());
     return;
   }
   for (const auto& entry : fs::directory_iterator(directory, error)) {
-    if (entry.is_directory(error) && !entry.is_symlink(error)) find_below(entry.path(), found);
+    if (entry.is_directory(error) && !entry.is_symlink(error)) find_below(entry.path(), found, diagnostics);
   }
+  if (error)
+    diagnostics.all.push_back({manifest::Severity::Error, kBadFixture, "cannot be read: " + error.message(),
+                               directory.string(), 0, 0, "", "check who may read it"});
 }
 
 }  // namespace
@@ -40,16 +46,16 @@ std::string Suite::name_of(const Test& test) const {
   return fixture_of(test).name + " " + short_name_of(test);
 }
 
-std::vector<std::string> find_fixtures(const std::string& directory) {
+std::vector<std::string> find_fixtures(const std::string& directory, manifest::Diagnostics& diagnostics) {
   std::vector<std::string> found;
-  find_below(directory, found);
+  find_below(directory, found, diagnostics);
   std::ranges::sort(found);
   return found;
 }
 
 Suite read_suite(const std::string& directory, manifest::Diagnostics& diagnostics) {
   Suite suite;
-  for (const std::string& folder : find_fixtures(directory)) {
+  for (const std::string& folder : find_fixtures(directory, diagnostics)) {
     std::string name = fs::path(folder).lexically_relative(directory).string();
     if (name == ".") name = fs::path(directory).filename().string();
     if (auto fixture = read_fixture(folder, name, diagnostics)) suite.fixtures.push_back(std::move(*fixture));

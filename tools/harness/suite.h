@@ -29,7 +29,8 @@ struct Suite {
 };
 
 // Folders that hold an expect.json, sorted; what lies below one is part of it. `directory` itself may be one.
-[[nodiscard]] std::vector<std::string> find_fixtures(const std::string& directory);
+[[nodiscard]] std::vector<std::string> find_fixtures(const std::string& directory,
+                                                     manifest::Diagnostics& diagnostics);
 // Reads them all: every mistake is told of at once.
 [[nodiscard]] Suite read_suite(const std::string& directory, manifest::Diagnostics& diagnostics);
 // Plans the tests: those of `users` whose name, or whose fixture's or fixture's and case's, matches `filter`.

@@ -119,7 +119,10 @@ void fail(TestResult& result, std::vector<Failure> failures) {
 TestResult run_test(const Suite& suite, const Test& test, const TestPlace& place) {
   TestResult result;
   const auto user = user_of(test.user);
-  if (!user) {
+  const auto is_of_root = [](const FileSpec& file) { return file.owner == FileSpec::Owner::Root; };
+  const WorldSpec& world = suite.case_of(test).world;
+  if (!user || (::geteuid() != 0 && (std::ranges::any_of(world.files, is_of_root) ||
+                                     std::ranges::any_of(world.work, is_of_root)))) {
     result.status = TestResult::Status::Skipped;
     result.skip_reason = "needs root";
     return result;
