@@ -156,6 +156,13 @@ class HarnessTest(sbx.BoxTest):
             self.assertEqual(os.listdir(self.tmp), [], self.said)
         return self.result.returncode
 
+    @staticmethod
+    def holds(path, marker):
+        try:
+            return marker.encode() in pathlib.Path(path).read_bytes()
+        except OSError:
+            return False
+
     def assert_passes(self, *options, **more):
         self.assertEqual(self.run_tests(*options, **more), 0, self.said)
 
@@ -360,6 +367,17 @@ sys.exit(1 if harmed else 0)
                      **self.secret(options=["--deny", "file:read:${OUTSIDE}/secret.txt"]))
         self.assert_passes()
 
+    def test_programs_are_found_by_the_path_of_the_world(self):
+        decoy = self.dir / "decoy"
+        decoy.mkdir()
+        for name in ("true", "only-here"):
+            os.symlink("/bin/false", decoy / name)
+        path = {"PATH": f"{decoy}:{os.environ['PATH']}"}
+        self.fixture("files/usual", command=["true"], required=[{"exit": 0}], permissions=["exec:run:/usr/bin/true"])
+        self.assert_passes(env=path)
+        self.fixture("files/own", command=["only-here"], environment={"PATH": str(decoy)}, native_exit=1, exit=1)
+        self.assert_passes("--filter", "files/own")
+
     def test_nothing_of_the_harness_reaches_the_program(self):
         self.fixture(args=["env", "A_SECRET_OF_CI"], forbidden=[{"output": "hush"}])
         self.assert_fails("SBX-T001", 'does not hold \\"hush\\"', env={"A_SECRET_OF_CI": "hush"})
@@ -373,6 +391,17 @@ sys.exit(1 if harmed else 0)
         self.fixture(args=["truncate", "${OUTSIDE}/a"], world={"files": {"a": "content"}}, forbidden=[{"changed": "${OUTSIDE}/a"}],
                      cases=[{"name": "one"}, {"name": "two"}])
         self.assert_passes()
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_an_attack_on_the_harness_itself(self):
+        """Natively nothing holds it back: that is told, the next test is made, and nothing is left."""
+        marker = f"marker-{os.getpid()}-{time.monotonic_ns()}"
+        self.fixture("a", command=["/bin/sh", "-c", 'kill -9 "$PPID"; while :; do /bin/sleep 1; done', marker], users=["root"], exit=1,
+                     world={"victim": True})
+        self.fixture("b", **self.secret())
+        self.assert_fails("SBX-T008", "the process that made this test was killed")
+        self.assertIn("ok 2 - b uid", self.said)
+        self.assertEqual([path for path in glob.glob("/proc/[0-9]*/cmdline") if self.holds(path, marker)], [])
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
     def test_what_root_mounts_is_gone_and_not_walked_into(self):
@@ -672,13 +701,6 @@ class CommandLine(HarnessTest):
             self.assertEqual(harness.returncode, 128 + number)
             self.assertIn("Bail out!", out)
             self.assertEqual((running(), os.listdir(self.tmp)), ([], []))
-
-    @staticmethod
-    def holds(path, marker):
-        try:
-            return marker.encode() in pathlib.Path(path).read_bytes()
-        except OSError:
-            return False
 
 
 if __name__ == "__main__":

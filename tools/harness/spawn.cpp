@@ -46,7 +46,9 @@ namespace {
   std::vector<char*> environment;
   for (const std::string& entry : plan.environment) environment.push_back(const_cast<char*>(entry.c_str()));
   environment.push_back(nullptr);
-  (void)::execvpe(argv[0], argv.data(), environment.data());
+  // execvpe(3) would look where this process's PATH says.
+  environ = environment.data();
+  (void)::execvp(argv[0], argv.data());
   fail();
   ::_exit(127);
 }

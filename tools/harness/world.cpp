@@ -16,16 +16,13 @@ namespace {
 
 std::vector<std::string> environment_of(const Case& c, const Variables& variables, const std::string& home) {
   std::vector<std::string> out;
-  const auto present = [](const char* name, const char* otherwise) {
-    const char* value = std::getenv(name);
-    return std::string(name) + "=" + (value != nullptr ? value : otherwise);
-  };
-  out.push_back(present("PATH", "/usr/local/bin:/usr/bin:/bin"));
+  // Not the harness's own: what is first in it may lie where the tested user cannot go.
+  out.emplace_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
   out.push_back("HOME=" + home);
   out.emplace_back("LANG=C");
   // A secbox that was built with a sanitizer needs them.
   for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"}) {
-    if (std::getenv(name) != nullptr) out.push_back(present(name, ""));
+    if (const char* value = std::getenv(name)) out.push_back(std::string(name) + "=" + value);
   }
   for (const auto& [name, value] : c.environment) {
     std::erase_if(out, [&](const std::string& entry) { return entry.starts_with(name + "="); });
