@@ -36,29 +36,63 @@ void make_mutable(int fd) {
   (void)::ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
 
-bool remove_below(int directory) {
-  make_mutable(directory);
-  (void)::fchmod(directory, 0700);
-  const int copy = ::fcntl(directory, F_DUPFD_CLOEXEC, 3);
+// Calls `each` with the names in `directory`.
+template <typename Each>
+void for_each_entry(int directory, Each each) {
+  const int copy = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR* entries = copy >= 0 ? ::fdopendir(copy) : nullptr;
-  if (entries == nullptr) return false;
-  bool all = true;
+  if (entries == nullptr) return;
   while (const dirent* entry = ::readdir(entries)) {
-    const char* name = entry->d_name;
-    if (std::strcmp(name, ".") == 0 || std::strcmp(name, "..") == 0) continue;
-    if (::unlinkat(directory, name, 0) == 0) continue;
-    if (errno == EISDIR) (void)!::fchmodat(directory, name, 0700, AT_SYMLINK_NOFOLLOW);
-    if (const UniqueFd below = open_entry(directory, name, O_RDONLY | O_DIRECTORY); below.valid()) {
-      (void)remove_below(below.get());
-    } else if (const UniqueFd file = open_entry(directory, name, O_RDONLY | O_NONBLOCK); file.valid()) {
-      make_mutable(file.get());
-      (void)::unlinkat(directory, name, 0);
-      continue;
-    }
-    all = ::unlinkat(directory, name, AT_REMOVEDIR) == 0 && all;
+    if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0) each(entry->d_name);
   }
   ::closedir(entries);
-  return all;
+}
+
+enum class Left : std::uint8_t { Nothing, Directory, Stuck };
+
+Left remove_entry(int directory, const char* name) {
+  if (::unlinkat(directory, name, 0) == 0) return Left::Nothing;
+  if (errno == EISDIR) {
+    if (::unlinkat(directory, name, AT_REMOVEDIR) == 0) return Left::Nothing;
+    return errno == EBUSY ? Left::Stuck : Left::Directory;
+  }
+  if (const UniqueFd file = open_entry(directory, name, O_RDONLY | O_NONBLOCK); file.valid())
+    make_mutable(file.get());
+  return ::unlinkat(directory, name, 0) == 0 ? Left::Nothing : Left::Stuck;
+}
+
+UniqueFd open_up(int directory, const char* name) {
+  (void)!::fchmodat(directory, name, 0700, AT_SYMLINK_NOFOLLOW);
+  UniqueFd opened = open_entry(directory, name, O_RDONLY | O_DIRECTORY);
+  if (opened.valid()) {
+    make_mutable(opened.get());
+    (void)::fchmod(opened.get(), 0700);
+  }
+  return opened;
+}
+
+// Takes everything out of `top`. A directory in a directory is moved up first: a tree may be deeper than
+// there are descriptors, or bytes in a path.
+void empty_directory(int top) {
+  int moved = 0;
+  for (bool progress = true; progress;) {
+    progress = false;
+    for_each_entry(top, [&](const char* name) {
+      const Left left = remove_entry(top, name);
+      progress = progress || left == Left::Nothing;
+      if (left != Left::Directory) return;
+      const UniqueFd directory = open_up(top, name);
+      if (!directory.valid()) return;
+      for_each_entry(directory.get(), [&](const char* inner) {
+        if (remove_entry(directory.get(), inner) != Left::Directory) return;
+        // Its ".." changes with it, which it has to allow.
+        if (!open_up(directory.get(), inner).valid()) return;
+        const std::string fresh = ".moved-up-" + std::to_string(++moved);
+        progress = ::renameat(directory.get(), inner, top, fresh.c_str()) == 0 || progress;
+      });
+      progress = ::unlinkat(top, name, AT_REMOVEDIR) == 0 || progress;
+    });
+  }
 }
 
 Result<void> write_all(int fd, std::string_view content, const std::string& path) {
@@ -160,8 +194,11 @@ Result<void> copy_tree(const std::string& from, const std::string& to, const Use
 
 bool remove_tree(const std::string& path) {
   if (const UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-      directory.valid())
-    (void)remove_below(directory.get());
+      directory.valid()) {
+    make_mutable(directory.get());
+    (void)::fchmod(directory.get(), 0700);
+    empty_directory(directory.get());
+  }
   return ::rmdir(path.c_str()) == 0;
 }
 

@@ -1,9 +1,11 @@
 #include "tools/harness/files.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "supervisor/base/unique_fd.h"
 #include "tests/unit/harness/support.h"
 #include "tools/harness/snapshot.h"
 
@@ -20,6 +22,25 @@ TEST(RemoveTree, GoesThroughNoLink) {
   EXPECT_TRUE(remove_tree(scratch.path("gone")));
   EXPECT_FALSE(std::filesystem::exists(scratch.path("gone")));
   EXPECT_EQ(read_file(scratch.path("kept/file"), 100), "precious");
+}
+
+TEST(RemoveTree, DeeperThanThereAreDescriptors) {
+  const ScratchDirectory scratch;
+  std::filesystem::create_directory(scratch.path("gone"));
+  UniqueFd at(::open(scratch.path("gone").c_str(), O_RDONLY | O_DIRECTORY));
+  for (int depth = 0; depth < 200; ++depth) {
+    ASSERT_EQ(::mkdirat(at.get(), "deeper", 0700), 0);
+    ASSERT_EQ(::mkdirat(at.get(), "beside", 0), 0);
+    at.reset(::openat(at.get(), "deeper", O_RDONLY | O_DIRECTORY));
+    ASSERT_TRUE(at.valid());
+  }
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit few{32, limit.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  EXPECT_TRUE(remove_tree(scratch.path("gone")));
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_FALSE(std::filesystem::exists(scratch.path("gone")));
 }
 
 TEST(RemoveTree, ALinkInPlaceOfTheDirectoryIsNotFollowed) {
