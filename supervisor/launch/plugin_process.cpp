@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "supervisor/base/coverage.h"
 #include "supervisor/launch/capabilities.h"
 
 // Linux 5.9, include/uapi/linux/close_range.h is in the headers; the call has no wrapper before glibc 2.34.
@@ -94,6 +95,7 @@ int start_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd floor) {
     return kExitFailed;
   }
 
+  keep_coverage();  // the last moment at which this process may open files
   if (floor.valid()) {
     if (const int error = sys::restrict_self(floor.get()); error != 0)
       return fail(handoff, "landlock_restrict_self", error);

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <initializer_list>
 
+#include "supervisor/base/coverage.h"
 #include "supervisor/launch/capabilities.h"
 #include "supervisor/launch/filter.h"
 #include "supervisor/launch/floor.h"
@@ -126,6 +127,7 @@ void forget(std::vector<std::string>& strings) {
       Supervisor::prepare(plan, std::move(prepared.group), prepared.plugin.mark, prepared.environment);
   if (!supervisor) {
     prepared.handoff->fail(launch::Stage::SupervisorFailed, supervisor.error().text().c_str());
+    keep_coverage();
     ::_exit(kExitFailed);
   }
   // The plugin's streams are its own: a reader that waits for the end of its output must not wait for us.
@@ -133,6 +135,7 @@ void forget(std::vector<std::string>& strings) {
   forget(prepared.environment.passed);
   forget(prepared.plugin.environment);
   (void)(*supervisor)->serve(plugin, *prepared.handoff);
+  keep_coverage();
   ::_exit(0);
 }
 
@@ -160,7 +163,8 @@ int run_beside(SessionPlan& plan, Prepared& prepared) {
   if (prepared.handoff->supervisor_pid.load(std::memory_order_acquire) == 0) {
     return report({.code = 0, .message = "fork of the supervisor"});
   }
-  return launch::start_plugin(prepared.plugin, *prepared.handoff, std::move(floor));
+  // What exit handlers do is not to be held by the filter.
+  ::_exit(launch::start_plugin(prepared.plugin, *prepared.handoff, std::move(floor)));
 }
 
 // Ends this process the way the plugin ended.
@@ -220,6 +224,7 @@ int run_as_parent(SessionPlan& plan, Prepared& prepared) {
     cause = "secbox";
   }
   (*supervisor)->write_status(exit_code, cause);
+  keep_coverage();
   if (cause != "child") ::_exit(exit_code);
   // Threads may still wait in the kernel for a listener that nobody uses: nothing is left to be said.
   ::_exit(mirror_end(status));
