@@ -223,6 +223,7 @@ void ExecVerifier::reap() {
     if (WIFSTOPPED(status)) {
       on_stop(pid, status);
     } else {
+      if (pid == services_.first_process.load()) first_process_end_ = status;
       done(pid);  // killed on the way
     }
   }

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -72,6 +73,10 @@ class ExecVerifier {
 
   void submit(ExecTicket ticket);
 
+  // How the first process ended, where it was traced then: this process may also be its parent, and then
+  // nobody else is told. To be asked after stop().
+  [[nodiscard]] std::optional<int> first_process_end() const { return first_process_end_; }
+
   std::function<void(const Image&)> on_image;  // called from the verifier thread
   std::function<void()> on_child_event;        // SIGCHLD of any kind
 
@@ -98,6 +103,7 @@ class ExecVerifier {
   UniqueFd signals_;
   std::mutex mutex_;
   std::vector<ExecTicket> queue_;
+  std::optional<int> first_process_end_;
   bool stopping_ = false;
   std::unordered_map<pid_t, ExecTicket> active_;  // by the tid that called
   // One exec of a process at a time: the others of its threads that called meanwhile. See admit().

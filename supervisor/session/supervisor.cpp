@@ -392,8 +392,11 @@ int Supervisor::give_up() {
 
 int Supervisor::reap() {
   int status = 0;
-  if (plan_.shape == Shape::Parent) (void)::waitpid(plugin_, &status, 0);
-  return status;
+  if (plan_.shape != Shape::Parent || ::waitpid(plugin_, &status, 0) == plugin_ || !execs_) return status;
+  // Killed while its new image was looked at: the verifier's thread was told, and waited for it as its
+  // tracer.
+  execs_->stop();
+  return execs_->first_process_end().value_or(SIGKILL);
 }
 
 int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
