@@ -1,7 +1,8 @@
 """What the end-to-end tests share: running a command natively and under secbox, and reading the log.
 
 Every test runs as root and as an ordinary user (uid 1000) where it is started by root, else as the user it has.
-SECBOX_BIN names the program under test; SECBOX_FIXTURES the folder of compiled fixtures.
+SECBOX_BIN names the program under test; SECBOX_FIXTURES the folder of compiled fixtures; SECBOX_SANITIZER what the
+program is built with, where it is (address,undefined or thread): its run-time needs memory and descriptors of its own.
 """
 
 import atexit
@@ -17,6 +18,7 @@ import unittest
 REPO = pathlib.Path(__file__).resolve().parents[2]
 BIN = os.environ.get("SECBOX_BIN", str(REPO / "build" / "bin" / "secbox"))
 FIXTURES = pathlib.Path(os.environ.get("SECBOX_FIXTURES", str(REPO / "build" / "fixtures")))
+SANITIZER = os.environ.get("SECBOX_SANITIZER", "")
 ORDINARY_USER = 1000
 
 def _reachable():
