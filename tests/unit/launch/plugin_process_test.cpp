@@ -88,7 +88,7 @@ class PluginProcessTest : public testing::Test {
   }
   int start() {
     UniqueFd floor;
-    const int failed = confine_plugin(plan, *handoff, floor);
+    const int failed = confine_plugin(plan, {}, *handoff, floor);
     return failed != 0 ? failed : start_plugin(plan, *handoff, std::move(floor));
   }
   // The supervisor's part: all goes well.
@@ -130,7 +130,7 @@ TEST_F(PluginProcessTest, EnforcingItHasTheFloorAndItsMarkAndNoCapabilityOverThe
   plan.argv = {"sh", "-c", "read -r line </etc/passwd || exit 7"};
   Child child([&] {
     UniqueFd floor;
-    if (confine_plugin(plan, *handoff, floor) != 0) return 1;
+    if (confine_plugin(plan, {}, *handoff, floor) != 0) return 1;
     if (has_capability(CAP_SYS_ADMIN)) return 2;
     if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) return 3;
     const auto proc = sys::Procfs::open();
@@ -245,7 +245,7 @@ TEST_F(PluginProcessTest, FloorThatCannotBeMadeStartsNothing) {
     const rlimit none{.rlim_cur = 0, .rlim_max = 0};
     if (::setrlimit(RLIMIT_NOFILE, &none) != 0) return 1;
     UniqueFd floor;
-    const int failed = confine_plugin(plan, *handoff, floor);
+    const int failed = confine_plugin(plan, {}, *handoff, floor);
     const rlimit some{.rlim_cur = 64, .rlim_max = 64};
     (void)::setrlimit(RLIMIT_NOFILE, &some);
     return failed;
