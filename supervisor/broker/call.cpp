@@ -44,6 +44,14 @@ bool is_public_proc_entry(std::string_view entry) {
   return slash == std::string_view::npos || is_public_proc_entry(entry.substr(slash + 1));
 }
 
+bool is_descriptor_name(std::string_view name) {
+  return name.starts_with("/proc/") || name.starts_with("/dev/fd/") || name.starts_with("/dev/std");
+}
+
+bool denied_outright(const Decision& decision) {
+  return decision.reason() == Reason::DeniedByRule || decision.reason() == Reason::ProtectedState;
+}
+
 // "/proc/<pid>/x" -> {"/proc", "x"}; the mount point is found by the pid's own place in the text.
 struct ProcName {
   std::string_view mount;
@@ -242,7 +250,13 @@ bool Call::permit(VerbSet verbs, const sys::PinnedPath& path) {
   };
   if (path.via_pid && !is_caller(*path.via_pid) && !services_.is_own_process(*path.via_pid))
     return foreign(*path.via_pid);
-  if (!path.proc_pid) return judge(view);
+  if (!path.proc_pid) {
+    // A descriptor's name in /proc or /dev is none of the object's own: held_as says that it is the caller's.
+    const bool by_descriptor = path.held_as && is_descriptor_name(path.as_written) &&
+                               path.resolved.starts_with('/') && !denied_outright(probe(view));
+    if (by_descriptor) view.as_written = path.resolved;
+    return judge(view);
+  }
   const pid_t owner = *path.proc_pid;
   const ProcName name = split_proc_name(services_.proc, path.resolved);
   if (!is_caller(owner)) {
@@ -265,10 +279,7 @@ bool Call::permit(VerbSet verbs, const sys::PinnedPath& path) {
   }
   const AccessView as_self{.verbs = verbs, .as_written = self, .resolved = self, .endpoint = {}};
   const Decision by_number = probe(view);
-  if (by_number.allowed() || by_number.reason() == Reason::DeniedByRule ||
-      by_number.reason() == Reason::ProtectedState) {
-    return judge(view);
-  }
+  if (by_number.allowed() || denied_outright(by_number)) return judge(view);
   return judge(as_self);
 }
 

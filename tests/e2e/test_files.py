@@ -196,6 +196,37 @@ ROWS = r"""
   R(execl("long2", "long2", (char *)NULL));
 """
 
+# Names of descriptors in /proc and /dev, for a program that may do what it likes in its own directory.
+BY_DESCRIPTOR = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define R(call) (errno = 0, printf("%s: %s\n", #call, (call) < 0 ? strerrorname_np(errno) : "ok"))
+
+int main(int count, char **arguments) {
+  char name[64];
+  if (count != 2 || chdir(arguments[1]) != 0 || close(open("f", O_CREAT | O_WRONLY, 0644)) != 0) return 1;
+  R(fchmodat(AT_FDCWD, "f", 0600, AT_SYMLINK_NOFOLLOW));
+  const char *folders[] = {"/proc/self/fd", "/proc/thread-self/fd", "/dev/fd"};
+  const int flags[] = {O_RDONLY, O_PATH};
+  for (int i = 0; i < 6; ++i) {
+    snprintf(name, sizeof name, "%s/%d", folders[i / 2], open("f", flags[i % 2]));
+    R(open(name, O_RDONLY));
+    R(open(name, O_WRONLY | O_TRUNC));
+    R(chmod(name, 0640));
+    R(truncate(name, 10));
+    R(setxattr(name, "user.a", "v", 1, 0));
+  }
+  return 0;
+}
+"""
+
 
 class Files(sbx.BoxTest):
     @classmethod
@@ -206,6 +237,8 @@ class Files(sbx.BoxTest):
         for name, flags in (("files", []), ("files-static", ["-static"])):
             subprocess.run(["gcc", "-x", "c", "-O1", "-w", *flags, "-o", str(cls.built / name), "-"], check=True,
                            input=SOURCE.replace("@ROWS@", ROWS).encode())
+        subprocess.run(["gcc", "-x", "c", "-O1", "-w", "-o", str(cls.built / "by-descriptor"), "-"], check=True,
+                       input=BY_DESCRIPTOR.encode())
 
     def test_as_natively(self):
         for uid in self.each_user():
@@ -220,6 +253,20 @@ class Files(sbx.BoxTest):
                     self.assertEqual(done.returncode, 0, done.stderr)
                     seen.append(done.stdout.decode())
                 self.assertEqual(seen[1], seen[0])
+
+    def test_descriptor_names(self):
+        for uid in self.each_user():
+            work = self.dir / f"own-{uid}"
+            work.mkdir()
+            os.chown(work, os.geteuid() if uid is None else uid, -1)
+            command = [str(self.built / "by-descriptor"), str(work)]
+            native = self.run_native(command, uid)
+            boxed = self.run_box([f"file:rw|list:{work}/**"], command, uid=uid)
+            self.assertEqual((boxed.returncode, boxed.stdout), (0, native.stdout), boxed.stderr)
+            # A rule about the spelling holds all the same.
+            boxed = self.run_box({"required": [f"file:rw|list:{work}/**"], "deny": ["file:write:/proc/self/fd/**"]}, command, uid=uid)
+            self.assertNotEqual(boxed.stdout, native.stdout)
+            self.assertTrue(boxed.denials())
 
 
 if __name__ == "__main__":
