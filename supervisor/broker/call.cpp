@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <climits>
 #include <utility>
 
 #include "supervisor/broker/blocking.h"
@@ -46,6 +47,16 @@ bool is_public_proc_entry(std::string_view entry) {
 
 bool is_descriptor_name(std::string_view name) {
   return name.starts_with("/proc/") || name.starts_with("/dev/fd/") || name.starts_with("/dev/std");
+}
+
+// What the kernel itself answers with ENAMETOOLONG.
+bool has_long_component(std::string_view path) {
+  while (!path.empty()) {
+    const std::size_t size = std::min(path.find('/'), path.size());
+    if (size > NAME_MAX) return true;
+    path.remove_prefix(std::min(size + 1, path.size()));
+  }
+  return false;
 }
 
 bool denied_outright(const Decision& decision) {
@@ -99,6 +110,7 @@ int Call::resolve(int dirfd, std::string_view path, sys::LastLink last, sys::Pin
                                                out);
   // What was looked up through the thread's number was its own only if the call is still held.
   if (!services_.channel.alive(notification_.id)) return ESRCH;
+  nameless_ = error == ENAMETOOLONG && !has_long_component(path);
   if (error != 0 && record_.target.path.empty()) {
     record_.target.path = keep(out.as_written.empty() ? std::string(path) : out.as_written);
   }
@@ -314,6 +326,12 @@ bool Call::is_own_program(VerbSet verbs, const sys::PinnedPath& path) {
   fill_permission(verbs);
   grant("implied:own-program", "the program that the caller runs");
   return true;
+}
+
+Action Call::fails(int err) {
+  if (nameless_ && err == ENAMETOOLONG)
+    return refuse(err, "it lies deeper than a path can reach, where no rule can name it");
+  return ReplyErrno{err};
 }
 
 Action Call::refuse(int err, std::string_view why) {

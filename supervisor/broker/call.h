@@ -130,7 +130,7 @@ class Call {
   // Refused by decision: EACCES, or what forbid() named.
   [[nodiscard]] Action denied() const { return ReplyErrno{deny_errno_}; }
   // An errno that the kernel itself would have given; no decision is implied ("nothing there").
-  [[nodiscard]] Action fails(int err) { return ReplyErrno{err}; }
+  [[nodiscard]] Action fails(int err);
   // Our own failure, or unreadable input: recorded as a denial, `err` to the plugin.
   [[nodiscard]] Action refuse(int err, std::string_view why);
   // The result of a raw call made for the plugin: value >= 0, or -1 with errno.
@@ -195,6 +195,7 @@ class Call {
   int deny_errno_ = 13;  // EACCES
   bool denied_ = false;
   bool failed_closed_ = false;  // by refuse()
+  bool nameless_ = false;       // resolve() found no name short enough to be judged
   bool final_exit_ = false;
   std::shared_ptr<struct Blocker> blocker_;
 };

@@ -56,7 +56,7 @@ Action change_descriptor(Call& call, int fd, const std::function<Action(const Pi
   PinnedPath path;
   if (::fstat(copy->get(), &path.st) != 0) return call.fails(errno);
   if (const int error = call.services().proc.path_of(copy->get(), path.resolved); error != 0)
-    return call.fails(error);
+    return call.refuse(error, "the descriptor's file has no name that could be judged");
   path.as_written = path.resolved;
   path.object = std::move(*copy);
   path.held_as = TargetFd{fd};

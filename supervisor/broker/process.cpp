@@ -427,7 +427,7 @@ Action handle_map_exec(Call& call) {
   sys::PinnedPath path;
   if (::fstat(copy->get(), &path.st) != 0) return call.fails(errno);
   if (const int error = call.services().proc.path_of(copy->get(), path.resolved); error != 0)
-    return call.fails(error);
+    return call.refuse(error, "the descriptor's file has no name that could be judged");
   path.as_written = path.resolved;
   path.object = std::move(*copy);
   if (path.resolved.starts_with("/memfd:") && path.st.st_nlink == 0) {
