@@ -157,7 +157,9 @@ Action handle_inotify_add_watch(Call& call) {
   if (!call.permit(S_ISDIR(path.st.st_mode) ? Verb::FileList : Verb::FileRead, path)) return call.denied();
   if ((mask & IN_ONLYDIR) != 0 && !S_ISDIR(path.st.st_mode)) return call.fails(ENOTDIR);
   const auto copy = sys::duplicate_descriptor(call.services().proc, call.tid(), TargetFd{call.int_arg(0)});
-  if (!copy) return call.fails(copy.error().code == EBADF ? EBADF : EACCES);
+  if (!copy)
+    return copy.error().code == EBADF ? Action{call.fails(EBADF)}
+                                      : call.refuse(EACCES, "the descriptor cannot be examined");
   return call.result(::inotify_add_watch(copy->get(), own_descriptor_path(path.object.get()).c_str(),
                                          mask & ~std::uint32_t{IN_DONT_FOLLOW}));
 }

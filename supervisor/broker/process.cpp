@@ -423,7 +423,9 @@ Action handle_prctl(Call& call) {
 Action handle_map_exec(Call& call) {
   call.record().event = "module_load";
   auto copy = sys::duplicate_descriptor(call.services().proc, call.tid(), TargetFd{call.int_arg(4)});
-  if (!copy) return call.fails(copy.error().code == EBADF ? EBADF : EACCES);
+  if (!copy)
+    return copy.error().code == EBADF ? Action{call.fails(EBADF)}
+                                      : call.refuse(EACCES, "the descriptor cannot be examined");
   sys::PinnedPath path;
   if (::fstat(copy->get(), &path.st) != 0) return call.fails(errno);
   if (const int error = call.services().proc.path_of(copy->get(), path.resolved); error != 0)
