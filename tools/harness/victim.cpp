@@ -144,11 +144,8 @@ Victim::State Victim::state() const {
   const auto number = [](auto value) { return std::to_string(value); };
   errno = 0;
   add("nice", number(::getpriority(PRIO_PROCESS, static_cast<id_t>(pid_))));
-  for (int resource = 0; resource < static_cast<int>(RLIM_NLIMITS); ++resource) {
-    rlimit limit{};
-    (void)::prlimit(pid_, static_cast<__rlimit_resource>(resource), nullptr, &limit);
-    now.emplace_back("limit " + number(resource), number(limit.rlim_cur) + ":" + number(limit.rlim_max));
-  }
+  // prlimit(2) of another user's process needs CAP_SYS_RESOURCE, which root in a container may lack.
+  add("limits", read_file("/proc/" + number(pid_) + "/limits", 4096).value_or(""));
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
   (void)::sched_getaffinity(pid_, sizeof cpus, &cpus);
