@@ -1,5 +1,5 @@
-// Coverage builds alone: line counters are written at exit(3), which a process that ends by _exit(2) or execve(2)
-// does not reach.
+// Coverage builds alone: line counters are written at exit(3), which a process that ends by _exit(2) or
+// execve(2) does not reach.
 #pragma once
 
 #ifdef SECBOX_COVERAGE
