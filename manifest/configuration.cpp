@@ -103,7 +103,12 @@ void Configuration::read(const std::string& path, Diagnostics& diagnostics) {
   struct stat st{};
   if (::stat(path.c_str(), &st) != 0 && (errno == ENOENT || errno == ENOTDIR)) return;
   std::string text;
-  if (const auto root = read_document(path, text, diagnostics)) Reader(*this, path, diagnostics).read(*root);
+  Diagnostics problems;
+  const auto root = read_document(path, text, problems);
+  if (!root && text.find_first_not_of(" \t\r\n") == std::string::npos && !text.empty())
+    return;  // says nothing
+  diagnostics.all.insert(diagnostics.all.end(), problems.all.begin(), problems.all.end());
+  if (root) Reader(*this, path, diagnostics).read(*root);
 }
 
 void Configuration::fill_in(const Manifest& manifest, Limits& limits, Timeouts& timeouts) const {

@@ -109,8 +109,14 @@ void CountingSink::count(const Record& record) {
   add(found->second, record.verdict);
 }
 
+void CountingSink::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+}
+
 Result<std::uint64_t> NullSink::write(const Record& record) {
   const std::lock_guard lock(mutex_);
+  if (is_over(record)) return 0;
   count(record);
   return ++seq_;
 }
@@ -196,6 +202,7 @@ Result<std::uint64_t> FileWriter::write(const Record& record) {
   encoder_.encode(record, line);
 
   const std::lock_guard lock(mutex_);
+  if (is_over(record)) return 0;
   Stamp stamp;
   stamp.seq = ++seq_;
   timespec monotonic{};

@@ -20,7 +20,8 @@ namespace secbox::audit {
 class AuditSink {
  public:
   virtual ~AuditSink() = default;
-  // The record's sequence number, the first being 1. From any thread. An Error means that the record is not
+  // The record's sequence number, the first being 1; 0 where the log was closed before, and the record is not
+  // in it: what it describes must not be answered. From any thread. An Error means that the record is not
   // in the log; its number stays unused, so the gap shows.
   [[nodiscard]] virtual Result<std::uint64_t> write(const Record& record) = 0;
 };
@@ -35,6 +36,8 @@ struct Counts {
 class CountingSink : public AuditSink {
  public:
   [[nodiscard]] Counts counts() const;
+  // From now on only session_end is written: its counts are those of the whole log.
+  void close();
   // By "op", in the order of first use.
   [[nodiscard]] std::vector<std::pair<std::string, Counts>> counts_by_op() const;
   // Waits until what was written is on the disk, where the log is a file. For the end of a session.
@@ -43,7 +46,9 @@ class CountingSink : public AuditSink {
  protected:
   void count(const Record& record);  // with mutex_ held
   mutable std::mutex mutex_;  // covers the sequence number and the write: the order of lines is that of seq
+  [[nodiscard]] bool is_over(const Record& record) const { return closed_ && record.event != "session_end"; }
   std::uint64_t seq_ = 0;
+  bool closed_ = false;
 
  private:
   Counts counts_;

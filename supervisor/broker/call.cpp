@@ -111,6 +111,10 @@ int Call::resolve(int dirfd, std::string_view path, sys::LastLink last, sys::Pin
   // What was looked up through the thread's number was its own only if the call is still held.
   if (!services_.channel.alive(notification_.id)) return ESRCH;
   nameless_ = error == ENAMETOOLONG && !has_long_component(path);
+  // The layer that this process shares with the plugin keeps both from what processes outside refer to.
+  outside_.reset();
+  if ((error == EACCES || error == EPERM) && out.via_pid && !services_.is_own_process(*out.via_pid))
+    outside_ = out.via_pid;
   if (error != 0 && record_.target.path.empty()) {
     record_.target.path = keep(out.as_written.empty() ? std::string(path) : out.as_written);
   }
@@ -254,14 +258,8 @@ bool Call::permit(VerbSet verbs, const sys::PinnedPath& path) {
   if (thread_facts(facts) != 0)
     return forbid("protected:unreadable-caller", "the caller could not be identified", EACCES);
   const auto is_caller = [&](pid_t pid) { return pid == facts->tgid || pid == tid().value; };
-  const auto foreign = [&](pid_t pid) {
-    return services_.is_supervisor(pid)
-               ? forbid("protected:supervisor", "the supervisor's own /proc", EACCES)
-               : forbid("protected:outside-process",
-                        "memory, descriptors or environment of a process outside the session", EACCES);
-  };
   if (path.via_pid && !is_caller(*path.via_pid) && !services_.is_own_process(*path.via_pid))
-    return foreign(*path.via_pid);
+    return forbid_process(*path.via_pid);
   if (!path.proc_pid) {
     // A descriptor's name in /proc or /dev is none of the object's own: held_as says that it is the caller's.
     const bool by_descriptor = path.held_as && is_descriptor_name(path.as_written) &&
@@ -274,7 +272,7 @@ bool Call::permit(VerbSet verbs, const sys::PinnedPath& path) {
   if (!is_caller(owner)) {
     const bool sensitive = !is_public_proc_entry(name.entry) || verbs.contains(Verb::FileWrite);
     if (services_.is_supervisor(owner) || (sensitive && !services_.is_own_process(owner)))
-      return foreign(owner);
+      return forbid_process(owner);
     if (name.entry == "mem" || name.entry.ends_with("/mem")) {
       return forbid("protected:process-memory", "memory of another process", EACCES);
     }
@@ -293,6 +291,13 @@ bool Call::permit(VerbSet verbs, const sys::PinnedPath& path) {
   const Decision by_number = probe(view);
   if (by_number.allowed() || denied_outright(by_number)) return judge(view);
   return judge(as_self);
+}
+
+bool Call::forbid_process(pid_t pid) {
+  return services_.is_supervisor(pid)
+             ? forbid("protected:supervisor", "the supervisor's own /proc", EACCES)
+             : forbid("protected:outside-process",
+                      "memory, descriptors or environment of a process outside the session", EACCES);
 }
 
 bool Call::forbid(std::string_view rule_id, std::string_view reason, int err) {
@@ -331,6 +336,9 @@ bool Call::is_own_program(VerbSet verbs, const sys::PinnedPath& path) {
 Action Call::fails(int err) {
   if (nameless_ && err == ENAMETOOLONG)
     return refuse(err, "it lies deeper than a path can reach, where no rule can name it");
+  if (outside_ && (err == EACCES || err == EPERM)) {
+    return forbid_process(*outside_) ? Action{ReplyErrno{err}} : denied();
+  }
   return ReplyErrno{err};
 }
 

@@ -120,6 +120,8 @@ class Call {
   [[nodiscard]] checker::Decision probe(const checker::AccessView& view) const;
   // A denial by a built-in rule ("protected:block-device"). True = go on (auditing).
   [[nodiscard]] bool forbid(std::string_view rule_id, std::string_view reason, int err);
+  // Of a process outside the session: what it refers to is nobody's to reach.
+  [[nodiscard]] bool forbid_process(pid_t pid);
   // True where nothing says anything about reading or mapping this file, and it is the very program that the
   // caller runs: its bytes are in the caller's memory already. Then it is granted, and noted.
   [[nodiscard]] bool is_own_program(checker::VerbSet verbs, const sys::PinnedPath& path);
@@ -194,8 +196,9 @@ class Call {
   std::shared_ptr<const ProcessFacts> process_;
   int deny_errno_ = 13;  // EACCES
   bool denied_ = false;
-  bool failed_closed_ = false;  // by refuse()
-  bool nameless_ = false;       // resolve() found no name short enough to be judged
+  bool failed_closed_ = false;    // by refuse()
+  std::optional<pid_t> outside_;  // resolve() was kept from what this process refers to
+  bool nameless_ = false;         // resolve() found no name short enough to be judged
   bool final_exit_ = false;
   std::shared_ptr<struct Blocker> blocker_;
 };

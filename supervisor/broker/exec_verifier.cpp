@@ -293,6 +293,7 @@ bool ExecVerifier::write(const audit::Record& record, bool denial) {
     if (services_.on_audit_failure) services_.on_audit_failure();
     return false;
   }
+  if (*written == 0) return false;
   if (denial && services_.on_denial) services_.on_denial(record, *written);
   return true;
 }

@@ -200,9 +200,10 @@ void Pipeline::handle(const sys::Notification& notification, bool on_worker) {
   finish(call, std::move(action));
 }
 
-bool Pipeline::write_record(Call& call, const Action& action) {
+Pipeline::Recorded Pipeline::write_record(Call& call, const Action& action) {
   audit::Record& record = call.record();
-  if (record.event.empty() && record.verdict != audit::Verdict::Deny) return true;  // nothing was judged
+  if (record.event.empty() && record.verdict != audit::Verdict::Deny)
+    return Recorded::Written;  // nothing was judged
   if (record.event.empty()) record.event = "violation";
   const ProcessFacts& process = call.process();
   record.op = record.op.empty() ? call.row().operation : record.op;
@@ -224,10 +225,11 @@ bool Pipeline::write_record(Call& call, const Action& action) {
   const auto written = services_.sink.write(record);
   if (!written) {
     if (services_.on_audit_failure) services_.on_audit_failure();
-    return false;
+    return Recorded::Failed;
   }
+  if (*written == 0) return Recorded::Over;
   if (call.denied_ && services_.on_denial) services_.on_denial(record, *written);
-  return true;
+  return Recorded::Written;
 }
 
 int Pipeline::install(Call& call, InstallFd& install) {
@@ -259,7 +261,10 @@ void Pipeline::finish(Call& call, Action action) {
   const std::uint64_t id = call.notification().id;
   // Killed meanwhile, and so not to be looked at: it was refused nothing.
   if (call.failed_closed_ && !services_.channel.alive(id)) return;
-  if (!write_record(call, action)) action = ReplyErrno{EIO};
+  const Recorded recorded = write_record(call, action);
+  // The session is over, and what calls here is about to be gone with it: it is told nothing any more.
+  if (recorded == Recorded::Over) return;
+  if (recorded == Recorded::Failed) action = ReplyErrno{EIO};
   if (call.final_exit_ && services_.on_first_process_exit && is_the_end(id))
     services_.on_first_process_exit();
   if (auto* reply = std::get_if<ReplyErrno>(&action)) {

@@ -27,7 +27,8 @@ class Pipeline {
   // Puts a descriptor into the caller and answers with its number. An errno where the caller still waits.
   int install(Call& call, InstallFd& install);
   // False: it could not be written, and nothing may go on.
-  bool write_record(Call& call, const Action& action);
+  enum class Recorded : std::uint8_t { Written, Failed, Over };
+  Recorded write_record(Call& call, const Action& action);
 
   Services& services_;
   std::atomic<bool> stopping_{false};

@@ -538,6 +538,7 @@ void Supervisor::finish(std::optional<int> wait_status, Plugin plugin) {
   if (plugin_ != 0 && channel_ && !is_alone()) processes_->end(plugin_);
   look_at_written_files();
   closed_ = true;
+  sink_->close();
   const audit::Counts counts = sink_->counts();
   std::uint64_t with_shim = 0;
   std::uint64_t images = 0;

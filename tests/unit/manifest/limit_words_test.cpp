@@ -131,6 +131,7 @@ TEST_F(ConfigurationTest, SaysWhereItIsWrong) {
   EXPECT_EQ(wrong.all[1].code, "SBX-V116");
   EXPECT_EQ(wrong.all[1].line, 4);
   EXPECT_TRUE(read("limits = 3\n").has_errors());
+  EXPECT_TRUE(read("\n \n").all.empty()) << "it says nothing";
   Diagnostics missing;
   configuration_.read((dir_ / "none.toml").string(), missing);
   EXPECT_TRUE(missing.all.empty());
