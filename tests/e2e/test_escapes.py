@@ -214,8 +214,12 @@ class Escapes(sbx.BoxTest):
         for uid in self.each_user():
             for act in ("i386", "x32"):
                 for program in ("act", "act-static"):
-                    boxed = self.run_box([], [str(sbx.FIXTURES / program), "here", act], (), uid)
-                    self.assertEqual((boxed.returncode, boxed.stdout), (-signal.SIGSYS, b""), act)
+                    argv = [str(sbx.FIXTURES / program), "here", act]
+                    # A kernel without the i386 ABI ends the program before any filter is asked.
+                    native = self.run_native(argv, uid).returncode
+                    end = native if native == -signal.SIGSEGV else -signal.SIGSYS
+                    boxed = self.run_box([], argv, (), uid)
+                    self.assertEqual((boxed.returncode, boxed.stdout), (end, b""), act)
 
     def test_secrets_of_the_environment_stay_outside(self):
         secrets = {"AWS_SECRET_ACCESS_KEY": "s1", "GITHUB_TOKEN": "s2", "DATABASE_URL": "s3", "PLAIN": "s4"}

@@ -244,7 +244,7 @@ class Files(sbx.BoxTest):
         for uid in self.each_user():
             for name in ("files", "files-static"):
                 seen = []
-                for run in (self.run_native, lambda *rest: self.run_box(sbx.EVERYTHING, *rest[:1], ["--quiet"], *rest[1:])):
+                for run in (self.run_native, lambda *rest: self.run_box(sbx.EVERYTHING, *rest[:1], ["--quiet", "--limit", "file_size=none"], *rest[1:])):
                     work = self.dir / f"work-{len(seen)}"
                     shutil.rmtree(work, ignore_errors=True)
                     work.mkdir()

@@ -151,6 +151,10 @@ except OSError as error:
                                 [*shape, "--limit", "file_size=1MB"], uid)
             self.assertEqual(done.returncode, 123 if shape[1] == "parent" else -signal.SIGXFSZ, done.stderr)
             self.assertLessEqual(os.path.getsize(target), 1_000_000)
+            # Its host may have seen a death by signal before the supervisor has.
+            deadline = time.monotonic() + 10
+            while self.end(done)["event"] != "session_end" and time.monotonic() < deadline:
+                time.sleep(.01)
             self.assertEqual(len(self.limit_events(done, "plugin_file_size_exceeded")), 1)
             os.unlink(target)
 

@@ -45,9 +45,11 @@ BARE_ALLOWED = (
     ("session/session.cpp", '::chdir("/")', "set-up"),
     ("session/session.cpp", 'std::fopen("/proc/sys/kernel/yama/ptrace_scope"', "set-up"),
     ("session/supervisor.cpp", "::open(plan.status_file.c_str()", "set-up: --status-file, of the operator"),
+    ("session/supervisor.cpp", '::open("/dev/tty"', "set-up: whether there is a terminal"),
     ("session/supervisor.cpp", "::open(plan.tmp_dir.substr(", "set-up: the parent of the private TMPDIR"),
 )
 AT_ALLOWED = (
+    ("session/written_files.cpp", "SYS_openat2, AT_FDCWD", "an absolute name without links; only its size is looked at"),
     ("broker/open.cpp", "::fstatat(from, request.path.c_str()", "a hint only: openat2 without links opens and decides"),
     ("broker/open.cpp", "SYS_openat2, dir, path", "open_how_at: its limits come from its caller"),
     ("broker/descriptor_change.cpp", "own_descriptors(), name.data()", "/proc/self/fd, <number>"),
@@ -143,6 +145,7 @@ class Paths(unittest.TestCase):
                     ("sys/remove_tree.cpp", "::fchmodat(AT_FDCWD"),  # /proc/self/fd/<number>
                     ("sys/target.cpp", "open_at(AT_FDCWD"),          # /proc, at set-up
                     ("sys/probe.cpp", "SYS_openat2, AT_FDCWD"),
+                    ("session/written_files.cpp", "SYS_openat2, AT_FDCWD"),  # an absolute name
                 }, call)
 
 
