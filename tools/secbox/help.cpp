@@ -83,6 +83,25 @@ constexpr Code kCodes[] = {
     {"SBX-V204",
      "A warning: a link that came with the plugin leads out of its directory and is not followed.\n"
      "If that is meant, grant the place itself."},
+    {"SBX-L101", "A warning: the plugin's memory has come near its limit (limits.memory_warn)."},
+    {"SBX-L102",
+     "The plugin's processes held more memory than limits.memory together, and were ended (exit code 123).\n"
+     "Raise it in the manifest or with --memory, or say \"on_memory\": \"warn\"."},
+    {"SBX-L103",
+     "The plugin used more of a processor than limits.cpu, over some seconds. It is only said, unless\n"
+     "\"on_cpu\" is \"throttle\" or \"terminate\"."},
+    {"SBX-L104",
+     "The plugin's processes used more processor time than limits.cpu_time; they were ended (123)."},
+    {"SBX-L105",
+     "A file has come to limits.file_size, beyond which the kernel writes no more (EFBIG, SIGXFSZ)."},
+    {"SBX-L106",
+     "More processes and threads than limits.pids. A control group refuses them (fork: EAGAIN); where none "
+     "can\n"
+     "be made the plugin is ended (123)."},
+    {"SBX-L201", "The first program did not start within timeouts.init; the plugin was ended (124)."},
+    {"SBX-L202",
+     "The run took longer than timeouts.run, and was ended (124). Raise it in the manifest or with "
+     "--timeout."},
     {"SBX-V205", "So many patterns meet that overlaps cannot be looked for. Grant directories as a whole."},
 };
 
@@ -100,7 +119,8 @@ std::optional<int> help_on_code(std::string_view name) {
   if (code == std::end(kCodes)) {
     if (!name.starts_with("SBX-")) return std::nullopt;
     std::fprintf(stderr,
-                 "secbox help: there is no code '%s'\nhint: SBX-D... are denials, SBX-V... manifests, "
+                 "secbox help: there is no code '%s'\nhint: SBX-D... are denials, SBX-L... limits, SBX-V... "
+                 "manifests, "
                  "SBX-T... tests\n",
                  printable_text(name).c_str());
     return kExitInvalid;
