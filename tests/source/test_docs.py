@@ -30,7 +30,9 @@ class Docs(unittest.TestCase):
             witnesses = re.findall(r"`([^`]+)`", row.split("|")[3])
             self.assertNotEqual(witnesses, [], row)
             for name in witnesses:
-                if name.startswith("e2e."):
+                if name.startswith("fixtures/"):
+                    self.assertTrue(any((ROOT / name).glob("*/expect.json")), name)
+                elif name.startswith("e2e."):
                     self.assertTrue((ROOT / "tests" / "e2e" / f"test_{name[4:]}.py").exists(), name)
                 elif name.startswith("source."):
                     self.assertTrue((ROOT / "tests" / "source" / f"test_{name[7:]}.py").exists(), name)
