@@ -34,13 +34,17 @@ const Units& durations() {
 // "500MB", "80%", "10s", "64": a number and one of `units` (name -> factor).
 template <typename Value>
 bool read_quantity(std::string_view text, const Units& units, std::optional<Value>& out) {
-  constexpr std::uint64_t kMost = std::min<std::uint64_t>(INT64_MAX, std::numeric_limits<Value>::max());
+  // Clocks count nanoseconds: so many milliseconds are a hundred years.
+  constexpr std::uint64_t kMostMs = 3'155'760'000'000;
+  const std::uint64_t most = &units == &durations()
+                                 ? kMostMs
+                                 : std::min<std::uint64_t>(INT64_MAX, std::numeric_limits<Value>::max());
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{}) return false;
   const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
   for (const auto& [name, factor] : units) {
-    if (unit != name || value > kMost / factor) continue;
+    if (unit != name || value > most / factor) continue;
     out = static_cast<Value>(value * factor);
     return true;
   }

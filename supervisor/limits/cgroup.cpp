@@ -141,7 +141,6 @@ bool Cgroup::make_v2(const Limits& limits, const std::string& mount, const std::
         memory_usage_ = open_read(group.get(), "memory.current");
         memory_stat_ = open_read(group.get(), "memory.stat");
         memory_events_ = open_read(group.get(), "memory.events");
-        memory_peak_ = open_read(group.get(), "memory.peak");
         cpu_usage_ = open_read(group.get(), "cpu.stat");
         tasks_now_ = open_read(group.get(), "pids.current");
         tasks_events_ = open_read(group.get(), "pids.events");
@@ -188,7 +187,6 @@ void Cgroup::make_v1(const Limits& limits, const std::string& mount, const std::
       memory_usage_ = open_read(group.get(), "memory.usage_in_bytes");
       memory_stat_ = open_read(group.get(), "memory.stat");
       memory_events_ = open_read(group.get(), "memory.oom_control");
-      memory_peak_ = open_read(group.get(), "memory.max_usage_in_bytes");
     }
   }
   if (limits.pids) {

@@ -60,7 +60,7 @@ class Cgroup {
   std::vector<Group> groups_;
   bool v2_ = false, keeps_tasks_ = false, keeps_cpu_ = false;
   std::uint64_t memory_limit_ = 0;
-  UniqueFd memory_usage_, memory_stat_, memory_events_, memory_peak_, cpu_usage_, tasks_now_, tasks_events_;
+  UniqueFd memory_usage_, memory_stat_, memory_events_, cpu_usage_, tasks_now_, tasks_events_;
 };
 
 }  // namespace secbox::limits

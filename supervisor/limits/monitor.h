@@ -17,7 +17,8 @@ namespace secbox::limits {
 
 class Monitor {
  public:
-  Monitor(const Limits& limits, Cgroup group) : limits_(limits), group_(std::move(group)) {}
+  // `group` must outlive it.
+  Monitor(const Limits& limits, const Cgroup& group) : limits_(limits), group_(group) {}
   ~Monitor() { stop(); }
   Monitor(const Monitor&) = delete;
   Monitor& operator=(const Monitor&) = delete;
@@ -45,7 +46,7 @@ class Monitor {
   std::vector<Event> look();
 
   const Limits limits_;
-  Cgroup group_;
+  const Cgroup& group_;
   std::optional<ProcessMeter> processes_;
   std::optional<Watchdog> watchdog_;
   std::thread thread_;

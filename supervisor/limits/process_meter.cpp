@@ -1,7 +1,9 @@
 #include "supervisor/limits/process_meter.h"
 
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -68,6 +70,7 @@ bool ProcessMeter::read(pid_t pid, Process& process) const {
     (void)std::from_chars(stat.data() + at, stat.data() + end, fields[number]);
     at = end + 1;
   }
+  process.parent = static_cast<pid_t>(fields[4]);
   process.started = fields[22];
   process.own_ticks = fields[14] + fields[15];
   process.with_children_ticks = process.own_ticks + fields[16] + fields[17];
@@ -80,6 +83,7 @@ bool ProcessMeter::read(pid_t pid, Process& process) const {
     while (next < text + size && *next == ' ') ++next;
     next = std::from_chars(next, text + size, value).ptr;
   }
+  process.resident_bytes = pages[1] * page_size();
   process.anonymous_bytes = (pages[1] - std::min(pages[1], pages[2])) * page_size();
   return true;
 }
@@ -93,12 +97,37 @@ void ProcessMeter::read_io(pid_t pid, Process& process) const {
 }
 
 // Pages that forked processes still share count once: each has its part of them.
-std::uint64_t ProcessMeter::proportional_bytes(pid_t pid) const {
-  char text[2048];
+ProcessMeter::Memory ProcessMeter::own_part(pid_t pid) const {
+  char text[4096];
   std::size_t size = sizeof text;
-  if (proc_.read_file(pid, "smaps_rollup", text, size) != 0) return 0;
-  const std::string_view rollup(text, size);
-  return (field(rollup, "Pss_Anon:") + field(rollup, "Pss_Shmem:") + field(rollup, "SwapPss:")) * 1024;
+  // One process shares with none: the kernel need not look at each of its pages.
+  if (processes_.size() > 1 && proc_.read_file(pid, "smaps_rollup", text, size) == 0 && size > 0) {
+    const std::string_view rollup(text, size);
+    return {.anonymous_bytes = (field(rollup, "Pss_Anon:") + field(rollup, "SwapPss:")) * 1024,
+            .shared_bytes = field(rollup, "Pss_Shmem:") * 1024};
+  }
+  size = sizeof text;
+  if (proc_.read_file(pid, "status", text, size) != 0) return {};
+  const std::string_view status(text, size);
+  return {.anonymous_bytes = (field(status, "RssAnon:") + field(status, "VmSwap:")) * 1024,
+          .shared_bytes = field(status, "RssShmem:") * 1024};
+}
+
+// Between vfork(2) and exec a child is in its parent's memory, and tells it as its own.
+bool ProcessMeter::has_memory_of(pid_t parent, pid_t pid) const {
+  return processes_.contains(parent) && ::syscall(SYS_kcmp, parent, pid, KCMP_VM, 0, 0) == 0;
+}
+
+std::uint64_t ProcessMeter::look_closer() const {
+  Memory all;
+  for (const auto& [pid, process] : processes_) {
+    if (has_memory_of(process.parent, pid)) continue;
+    const Memory part = own_part(pid);
+    all.anonymous_bytes += part.anonymous_bytes;
+    all.shared_bytes += part.shared_bytes;
+  }
+  // What is mapped of a memory file is in both.
+  return all.anonymous_bytes + std::max(all.shared_bytes, memory_files_);
 }
 
 // Of memfd_create(2): held by a descriptor, mapped by nobody.
@@ -130,7 +159,8 @@ std::uint64_t ProcessMeter::memory_file_bytes() const {
 void ProcessMeter::account(Usage& usage) {
   std::uint64_t own = gone_ticks_;
   std::uint64_t with_children = 0;
-  std::uint64_t memory = 0;
+  std::uint64_t memory = memory_files_;
+  std::uint64_t resident = 0;
   std::uint64_t tasks = 0;
   std::uint64_t read_bytes = 0;  // the kernel adds those of waited-for children to their parent's
   std::uint64_t written_bytes = 0;
@@ -138,17 +168,16 @@ void ProcessMeter::account(Usage& usage) {
     own += process.own_ticks;
     with_children += process.with_children_ticks;
     memory += process.anonymous_bytes;
+    resident += process.resident_bytes;
     tasks += process.tasks;
     read_bytes += process.read_bytes;
     written_bytes += process.written_bytes;
   }
   // Both miss something: the one what came and went between two looks, the other whose parent did not wait.
   usage.cpu_ns = std::max(usage.cpu_ns, ticks_to_ns(std::max(own, with_children)));
-  if (processes_.size() > 1 && memory > careful_above_) {
-    memory = 0;
-    for (const auto& [pid, process] : processes_) memory += proportional_bytes(pid);
-  }
-  usage.memory_bytes = memory + memory_files_;
+  // Shared memory without a file is in "resident" only, together with programs and their libraries.
+  if (std::max(memory, resident) > careful_above_) memory = look_closer();
+  usage.memory_bytes = memory;
   usage.peak_memory_bytes = std::max(usage.peak_memory_bytes, usage.memory_bytes);
   usage.tasks = tasks;
   usage.peak_tasks = std::max(usage.peak_tasks, tasks);

@@ -2,7 +2,8 @@
 // does not tell: read and written bytes.
 //
 // Its gaps, which a cgroup has not: what a process that lived between two looks has used, unless its parent
-// waited for it; memory in descriptors that are under way in a Unix socket.
+// waited for it; memory in descriptors that are under way in a Unix socket; shared memory that is mapped but
+// in no process's page table (madvise(2), MADV_DONTNEED), and has no descriptor.
 #pragma once
 
 #include <dirent.h>
@@ -33,17 +34,23 @@ class ProcessMeter {
   struct Process {
     std::uint64_t started = 0;  // clock ticks since boot: tells a number from its next owner
     std::uint64_t own_ticks = 0, with_children_ticks = 0;
-    std::uint64_t anonymous_bytes = 0;
+    std::uint64_t anonymous_bytes = 0, resident_bytes = 0;
     std::uint64_t tasks = 0;
     std::uint64_t read_bytes = 0, written_bytes = 0;
+    pid_t parent = 0;
     bool seen = false, zombie = false;
+  };
+  struct Memory {
+    std::uint64_t anonymous_bytes = 0, shared_bytes = 0;  // neither is backed by a file
   };
 
   ProcessMeter(const sys::Procfs& proc, const sys::SessionMark& mark) : proc_(proc), mark_(mark) {}
   bool read(pid_t pid, Process& process) const;
   void read_io(pid_t pid, Process& process) const;
   void account(Usage& usage);
-  std::uint64_t proportional_bytes(pid_t pid) const;
+  Memory own_part(pid_t pid) const;
+  bool has_memory_of(pid_t parent, pid_t pid) const;
+  std::uint64_t look_closer() const;
   std::uint64_t memory_file_bytes() const;
 
   struct CloseDir {

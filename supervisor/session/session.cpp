@@ -123,10 +123,12 @@ void forget(std::vector<std::string>& strings) {
 
 // Body of the supervisor's own process in Shape::Beside. Never returns.
 [[noreturn]] void supervise_beside(SessionPlan plan, Prepared prepared, pid_t plugin) {
-  auto supervisor =
-      Supervisor::prepare(plan, std::move(prepared.group), prepared.plugin.mark, prepared.environment);
+  prepared.group.forget_entry();
+  auto supervisor = Supervisor::prepare(plan, prepared.group, prepared.plugin.mark, prepared.environment);
   if (!supervisor) {
     prepared.handoff->fail(launch::Stage::SupervisorFailed, supervisor.error().text().c_str());
+    remove_group(prepared.group);
+    (void)::rmdir(plan.tmp_dir.c_str());
     keep_coverage();
     ::_exit(kExitFailed);
   }
@@ -135,6 +137,7 @@ void forget(std::vector<std::string>& strings) {
   forget(prepared.environment.passed);
   forget(prepared.plugin.environment);
   (void)(*supervisor)->serve(plugin, *prepared.handoff);
+  remove_group(prepared.group);  // where the plugin was never started
   keep_coverage();
   ::_exit(0);
 }
@@ -143,7 +146,11 @@ int run_beside(SessionPlan& plan, Prepared& prepared) {
   const pid_t plugin = ::getpid();
   // The process between the two lives for two system calls: it borrows this one's memory meanwhile.
   const pid_t between = ::vfork();
-  if (between < 0) return report({.code = errno, .message = "vfork"});
+  if (between < 0) {
+    const int error = errno;
+    (void)prepared.group.remove();
+    return report({.code = error, .message = "vfork"});
+  }
   if (between == 0) {
     // No child of the plugin and no member of its session or process group: it must see neither.
     (void)::setsid();
@@ -185,7 +192,11 @@ int mirror_end(int status) {
 int run_as_parent(SessionPlan& plan, Prepared& prepared) {
   prepared.handoff->supervisor_pid.store(::getpid(), std::memory_order_release);
   const pid_t plugin = ::fork();
-  if (plugin < 0) return report({.code = errno, .message = "fork"});
+  if (plugin < 0) {
+    const int error = errno;
+    (void)prepared.group.remove();
+    return report({.code = error, .message = "fork"});
+  }
   if (plugin == 0) {
     (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     UniqueFd floor;
@@ -193,18 +204,20 @@ int run_as_parent(SessionPlan& plan, Prepared& prepared) {
     ::_exit(failed != 0 ? failed
                         : launch::start_plugin(prepared.plugin, *prepared.handoff, std::move(floor)));
   }
-  auto supervisor =
-      Supervisor::prepare(plan, std::move(prepared.group), prepared.plugin.mark, prepared.environment);
+  prepared.group.forget_entry();
+  auto supervisor = Supervisor::prepare(plan, prepared.group, prepared.plugin.mark, prepared.environment);
   if (!supervisor) {
     prepared.handoff->fail(launch::Stage::SupervisorFailed, supervisor.error().text().c_str());
     int status = 0;
     (void)::waitpid(plugin, &status, 0);
+    remove_group(prepared.group);
     return kExitFailed;
   }
   let_go({STDIN_FILENO, STDOUT_FILENO});
   forget(prepared.environment.passed);
   forget(prepared.plugin.environment);
   const int status = (*supervisor)->serve(plugin, *prepared.handoff);
+  remove_group(prepared.group);  // where the plugin was never started
   int exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   std::string_view cause = "child";
   const bool denied =
@@ -244,7 +257,10 @@ bool can_supervise_from_beside() {
 int run_session(SessionPlan plan) {
   auto prepared = make_plans(plan);
   if (!prepared) return report(prepared.error());
-  if (auto entered = enter_session_layer(plan, prepared->plugin); !entered) return report(entered.error());
+  if (auto entered = enter_session_layer(plan, prepared->plugin); !entered) {
+    (void)prepared->group.remove();
+    return report(entered.error());
+  }
   return plan.shape == Shape::Beside ? run_beside(plan, *prepared) : run_as_parent(plan, *prepared);
 }
 

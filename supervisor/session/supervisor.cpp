@@ -40,7 +40,10 @@ constexpr auto kPrintDelay = std::chrono::milliseconds(20);
 constexpr std::size_t kMaxPendingText = 64U << 10;
 constexpr int kExitLimit = 123;
 constexpr int kExitTimeout = 124;
-constexpr auto kEndPatience = std::chrono::seconds(15);  // longer than it takes to end all others
+// A plugin that was told to end: until its call of exit_group(2) is here, which a filter or a thread of its
+// own may keep from being made; and until that is through, longer than it takes to end all others.
+constexpr auto kExitPatience = std::chrono::seconds(1);
+constexpr auto kEndPatience = std::chrono::seconds(15);
 
 std::int64_t now_ns() {
   timespec ts{};
@@ -127,7 +130,7 @@ bool is_stopped(const sys::Procfs& proc, pid_t pid) {
 Supervisor::Supervisor(const SessionPlan& plan, sys::Procfs proc)
     : plan_(plan), proc_(std::move(proc)), stderr_(proc_) {}
 
-Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan, limits::Cgroup group,
+Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan, const limits::Cgroup& group,
                                                         const sys::SessionMark& mark,
                                                         const launch::Environment& environment) {
   block_signals();
@@ -140,8 +143,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::prepare(const SessionPlan& plan,
   self->processes_.emplace(std::move(*processes));
   self->mark_ = mark;
   self->rules_ = plan.rules;
-  group.forget_entry();
-  self->monitor_.emplace(plan.limits, std::move(group));
+  self->monitor_.emplace(plan.limits, group);
   if (auto opened = self->monitor_->prepare(self->proc_, mark); !opened)
     return std::unexpected(opened.error());
   self->started_ns_ = now_ns();
@@ -270,8 +272,13 @@ class Supervisor::Control {
   // It has been told to end: if it does not, it is killed. The loop ends with it.
   void kill_after(std::chrono::milliseconds patience) {
     time_.expires_after(patience);
-    time_.async_wait([this](const boost::system::error_code& error) {
-      if (!error) (void)sys::signal_process(owner_.plugin_pidfd_.get(), SIGKILL);
+    time_.async_wait([this, patience](const boost::system::error_code& error) {
+      if (error) return;
+      if (patience < kEndPatience && owner_.finishing_) {
+        kill_after(kEndPatience);
+      } else {
+        (void)sys::signal_process(owner_.plugin_pidfd_.get(), SIGKILL);
+      }
     });
   }
 
@@ -530,6 +537,7 @@ bool Supervisor::is_alone() const {
 }
 
 void Supervisor::finish(std::optional<int> wait_status, Plugin plugin) {
+  finishing_ = true;
   const std::lock_guard lock(finish_mutex_);
   if (finished_) return;
   finished_ = true;
@@ -626,8 +634,8 @@ void Supervisor::end_plugin(const limits::Event& event, Plugin plugin) {
       blocking_->interrupt_all();
       processes_->kill(plugin_);
     };
-    if (sys::force_exit(ProcessId{plugin_}, ended_->exit_code, kPatience_ms, release)) {
-      control_->kill_after(kEndPatience);
+    if (sys::force_exit(proc_, ProcessId{plugin_}, ended_->exit_code, kPatience_ms, release)) {
+      control_->kill_after(kExitPatience);
       return;
     }
   }

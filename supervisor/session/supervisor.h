@@ -34,9 +34,10 @@ namespace secbox::session {
 
 class Supervisor {
  public:
-  // Opens what the session needs and hardens this process. The plugin does not run yet.
+  // Opens what the session needs and hardens this process. The plugin does not run yet. `group` must outlive
+  // it.
   [[nodiscard]] static Result<std::unique_ptr<Supervisor>> prepare(const SessionPlan& plan,
-                                                                   limits::Cgroup group,
+                                                                   const limits::Cgroup& group,
                                                                    const sys::SessionMark& mark,
                                                                    const launch::Environment& environment);
   ~Supervisor();
@@ -132,6 +133,7 @@ class Supervisor {
 
   std::mutex finish_mutex_;
   bool finished_ = false;
+  std::atomic<bool> finishing_{false};  // or finished
   std::atomic<bool> audit_failed_{false};
 
   std::mutex denials_mutex_;

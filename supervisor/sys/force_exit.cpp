@@ -1,6 +1,8 @@
 #include "supervisor/sys/force_exit.h"
 
+#include <dirent.h>
 #include <elf.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -10,8 +12,11 @@
 #include <time.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace secbox::sys {
@@ -61,44 +66,77 @@ bool prepare_call(pid_t pid, int status) {
 }
 
 // A process that is traced stays a zombie for its parent until its tracer has waited for it.
-std::unexpected<Error> kill_instead(pid_t pid, std::string why, int error) {
+std::unexpected<Error> kill_instead(pid_t pid, pid_t thread, std::string why, int error) {
   (void)::kill(pid, SIGKILL);
   for (int turn = 0; turn < 1000; ++turn) {
     int status = 0;
-    const pid_t changed = ::waitpid(pid, &status, __WALL | __WNOTHREAD | WNOHANG);
-    if (changed < 0 || (changed == pid && !WIFSTOPPED(status))) break;
+    const pid_t changed = ::waitpid(thread, &status, __WALL | __WNOTHREAD | WNOHANG);
+    if (changed < 0 || (changed == thread && !WIFSTOPPED(status))) break;
     pause_ms(2);
   }
   return failure(std::move(why), error);
 }
 
+bool has_ended(const Procfs& proc, pid_t thread) {
+  char text[512];
+  std::size_t size = sizeof text;
+  if (proc.read_file(thread, "stat", text, size) != 0) return true;
+  const std::string_view stat(text, size);
+  const std::size_t after = stat.rfind(')');
+  return after == std::string_view::npos || after + 2 >= size || stat[after + 2] == 'Z' ||
+         stat[after + 2] == 'X';
+}
+
+// The first thread may have ended before the others (pthread_exit(3) in main): nobody can trace it then.
+pid_t living_thread(const Procfs& proc, pid_t pid) {
+  if (!has_ended(proc, pid)) return pid;
+  struct CloseDir {
+    void operator()(DIR* dir) const { (void)::closedir(dir); }
+  };
+  const int fd =
+      ::openat(proc.root(), (std::to_string(pid) + "/task").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const std::unique_ptr<DIR, CloseDir> tasks(fd < 0 ? nullptr : ::fdopendir(fd));
+  if (!tasks) return pid;
+  while (const dirent* entry = ::readdir(tasks.get())) {
+    const std::string_view name = entry->d_name;
+    pid_t thread = 0;
+    if (std::from_chars(name.data(), name.data() + name.size(), thread).ec == std::errc{} &&
+        !has_ended(proc, thread))
+      return thread;
+  }
+  return pid;
+}
+
 }  // namespace
 
-Result<void> force_exit(ProcessId process, int status, int patience_ms,
+Result<void> force_exit(const Procfs& proc, ProcessId process, int status, int patience_ms,
                         const std::function<void()>& release) {
   constexpr int kTurn = 2;
   const pid_t pid = process.value;
+  pid_t thread = living_thread(proc, pid);
   int left = patience_ms;
   // While an exec is being verified it has a tracer already.
-  while (::ptrace(PTRACE_SEIZE, pid, nullptr, PTRACE_O_EXITKILL) != 0) {
-    if (errno != EPERM || left <= 0) return errno_failure("PTRACE_SEIZE");
+  while (::ptrace(PTRACE_SEIZE, thread, nullptr, PTRACE_O_EXITKILL) != 0) {
+    if ((errno != EPERM && (errno != ESRCH || thread == pid)) || left <= 0)
+      return errno_failure("PTRACE_SEIZE");
     pause_ms(kTurn);
     left -= kTurn;
+    thread = living_thread(proc, pid);
   }
   (void)::kill(pid, SIGCONT);  // a stopped process would stay so
-  (void)::ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr);
+  (void)::ptrace(PTRACE_INTERRUPT, thread, nullptr, nullptr);
   release();
   for (;; left -= kTurn) {
     int stop = 0;
-    const pid_t changed = ::waitpid(pid, &stop, __WALL | __WNOTHREAD | WNOHANG);
-    if (changed == pid && !WIFSTOPPED(stop)) return {};  // it ended by itself
-    if (changed == pid && (stop >> 16) == PTRACE_EVENT_STOP) break;
-    if (changed == pid) (void)::ptrace(PTRACE_CONT, pid, nullptr, static_cast<long>(WSTOPSIG(stop)));
-    if (left <= 0) return kill_instead(pid, "the process cannot be stopped", ETIMEDOUT);
-    if (changed != pid) pause_ms(kTurn);
+    const pid_t changed = ::waitpid(thread, &stop, __WALL | __WNOTHREAD | WNOHANG);
+    if (changed == thread && !WIFSTOPPED(stop)) return {};  // it ended by itself
+    if (changed == thread && (stop >> 16) == PTRACE_EVENT_STOP) break;
+    if (changed == thread) (void)::ptrace(PTRACE_CONT, thread, nullptr, static_cast<long>(WSTOPSIG(stop)));
+    if (left <= 0) return kill_instead(pid, thread, "the process cannot be stopped", ETIMEDOUT);
+    if (changed != thread) pause_ms(kTurn);
   }
-  if (!prepare_call(pid, status) || ::ptrace(PTRACE_DETACH, pid, nullptr, nullptr) != 0)
-    return kill_instead(pid, "its registers cannot be set", EIO);
+  if (!prepare_call(thread, status) || ::ptrace(PTRACE_DETACH, thread, nullptr, nullptr) != 0)
+    return kill_instead(pid, thread, "its registers cannot be set", EIO);
   return {};
 }
 

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import time
+import unittest
 
 import sbx
 
@@ -93,6 +94,27 @@ time.sleep(30)
         for uid, shape in self.each():
             done = self.python(code, [*shape, "--memory", "100MB"], uid)
             self.assertEqual(done.returncode, 123, done.stderr)
+
+    def test_shared_memory_without_a_file(self):
+        code = ("import mmap, time\nm = mmap.mmap(-1, 150_000_000)\n"
+                "for at in range(0, len(m), 4096): m[at] = 1\ntime.sleep(30)")
+        for uid, shape in self.each():
+            done = self.python(code, [*shape, "--memory", "100MB"], uid)
+            self.assertEqual(done.returncode, 123, done.stderr)
+
+    def test_a_vfork_child_has_no_memory_of_its_own(self):
+        code = """
+import subprocess, time
+held = bytearray(60_000_000)
+for at in range(0, len(held), 4096):
+    held[at] = 1
+end = time.time() + 2
+while time.time() < end:
+    subprocess.run(["/bin/true"])
+"""
+        for uid, shape in self.each():
+            done = self.python(code, [*shape, "--memory", "100MB", "--limit", "memory_warn=none"], uid)
+            self.assertEqual((done.returncode, self.limit_events(done, "plugin_memory_exceeded")), (0, []), done.stderr)
 
     def test_memory_may_be_a_warning(self):
         code = "import time; a = bytearray(60_000_000); time.sleep(.5); print('done')"
@@ -235,6 +257,37 @@ for what, value in ((resource.RLIMIT_NOFILE, 100), (resource.RLIMIT_FSIZE, 5_000
             done = self.run_box(sbx.EVERYTHING, [program], [*shape, "--timeout", "500ms"], uid)
             self.assertEqual(done.returncode, 124, done.stderr)
 
+    @unittest.skipUnless(os.uname().machine == "x86_64", "numbers of system calls")
+    def test_time_without_its_first_thread(self):
+        code = ("import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(30,)).start()\n"
+                "ctypes.CDLL(None).syscall(60, 0)")
+        for uid, shape in self.each():
+            done = self.python(code, [*shape, "--timeout", "1s"], uid)
+            self.assertEqual(done.returncode, 124, done.stderr)
+
+    @unittest.skipUnless(os.uname().machine == "x86_64", "numbers of system calls")
+    def test_time_of_a_program_that_cannot_exit(self):
+        code = """
+import ctypes, struct, time
+libc = ctypes.CDLL(None)
+rules = b"".join(struct.pack("HBBI", *rule) for rule in
+                 [(0x20, 0, 0, 0), (0x15, 0, 1, 231), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)])
+kept = ctypes.create_string_buffer(rules)
+program = struct.pack("HxxxxxxP", 4, ctypes.addressof(kept))
+assert libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0) == 0  # exit_group(2) fails
+time.sleep(30)
+"""
+        for uid, shape in self.each():
+            started = time.monotonic()
+            done = self.python(code, [*shape, "--timeout", "1s"], uid)
+            self.assertEqual(self.end(done)["ended_by"]["cause"], "timeout", done.stderr)
+            self.assertLess(time.monotonic() - started, 10)
+
+    def test_a_time_beyond_what_clocks_count(self):
+        for uid, shape in self.each():
+            done = self.run_box(sbx.EVERYTHING, ["/bin/true"], [*shape, "--timeout", "10000000h"], uid)
+            self.assertEqual(done.returncode, 122, done.stderr)
+
     def test_a_program_that_ends_in_time_keeps_its_status(self):
         for uid, shape in self.each():
             done = self.run_box(sbx.EVERYTHING, ["/bin/sh", "-c", "exit 7"], [*shape, "--timeout", "20s"], uid)
@@ -317,6 +370,26 @@ for what, value in ((resource.RLIMIT_NOFILE, 100), (resource.RLIMIT_FSIZE, 5_000
         for folder, names, _ in os.walk("/sys/fs/cgroup"):
             found += [os.path.join(folder, name) for name in names if name == f"secbox-{session}"]
         return found
+
+    def test_a_refused_start_leaves_nothing(self):
+        for uid, shape in self.each():
+            own = self.path(f"tmp-{uid}-{shape[-1]}")
+            os.mkdir(own)
+            os.chmod(own, 0o777)
+            before = self.groups()
+            argv = self.command(sbx.EVERYTHING, ["/bin/true"], shape, log=self.path("none/log"))
+            done = subprocess.run(argv, env={**os.environ, "TMPDIR": own, "XDG_RUNTIME_DIR": ""}, capture_output=True,
+                                  timeout=60, **sbx._identity(uid))
+            self.assertEqual(done.returncode, 125, done.stderr)
+            deadline = time.monotonic() + 5
+            while (self.groups() - before or os.listdir(own)) and time.monotonic() < deadline:
+                time.sleep(.05)
+            self.assertEqual((self.groups() - before, os.listdir(own)), (set(), []))
+
+    def groups(self):
+        mine = "".join(line.split(":")[2] for line in open("/proc/self/cgroup") if ":memory:" in line).strip()
+        place = "/sys/fs/cgroup/memory" + mine
+        return {name for name in os.listdir(place) if name.startswith("secbox-")} if os.path.isdir(place) else set()
 
     def test_usage(self):
         code = "import os; os.read(os.open('/dev/zero', 0), 3_000_000); open(os.devnull, 'wb').write(b'x' * 2_000_000); sum(range(3_000_000))"
