@@ -249,7 +249,7 @@ int Pipeline::install(Call& call, InstallFd& install) {
   const audit::Record& record = call.record();
   if (services_.on_written)
     services_.on_written(record.resolved_target.empty() ? record.target.path : record.resolved_target,
-                         st.st_dev, st.st_ino);
+                         st.st_dev, st.st_ino, install.truncate ? 0 : static_cast<std::uint64_t>(st.st_size));
   // Our copy goes before the caller runs on: a program that it writes, closes and starts is not busy
   // (ETXTBSY).
   install.fd.reset();

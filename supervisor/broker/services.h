@@ -97,8 +97,8 @@ class Services {
   std::function<void()> on_first_process_exit;
   // The shim said that it was loaded into this process.
   std::function<void(pid_t tgid)> on_hello;
-  // A regular file was opened for writing, or made. Must not block.
-  std::function<void(std::string_view path, dev_t dev, ino_t ino)> on_written;
+  // A regular file was opened for writing, or made; `size` is what it begins with. Must not block.
+  std::function<void(std::string_view path, dev_t dev, ino_t ino, std::uint64_t size)> on_written;
   // The record could not be written: nothing may go on.
   std::function<void()> on_audit_failure;
 

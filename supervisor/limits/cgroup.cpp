@@ -117,7 +117,8 @@ bool Cgroup::make_v2(const Limits& limits, const std::string& mount, const std::
   if (!path) return false;
   for (std::string place = mount + *path; place.size() >= mount.size(); place.resize(place.rfind('/'))) {
     const UniqueFd parent = open_directory(place);
-    if (!parent.valid() || ::faccessat(parent.get(), ".", W_OK, AT_EACCESS) != 0) {
+    if (!parent.valid() || ::faccessat(parent.get(), ".", W_OK, AT_EACCESS) != 0 ||
+        ::faccessat(parent.get(), "cgroup.procs", W_OK, AT_EACCESS) != 0) {
       if (place.size() <= mount.size()) break;
       continue;
     }
@@ -134,6 +135,7 @@ bool Cgroup::make_v2(const Limits& limits, const std::string& mount, const std::
         if (limits.memory_bytes && limits.on_memory == OnLimit::Terminate) {
           (void)write_text(group.get(), "memory.high", std::to_string(*limits.memory_bytes));
           (void)write_text(group.get(), "memory.max", std::to_string(kernel_limit(*limits.memory_bytes)));
+          (void)write_text(group.get(), "memory.swap.max", "0");  // else it only grows there
         }
         keeps_tasks_ = limits.pids && write_text(group.get(), "pids.max", std::to_string(*limits.pids));
         keeps_cpu_ = limits.cpu_percent && limits.on_cpu == OnLimit::Throttle &&

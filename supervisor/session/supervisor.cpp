@@ -474,8 +474,9 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   services.on_denial = [this](const audit::Record& record, std::uint64_t seq) { note_denial(record, seq); };
   services.on_first_process_exit = [this] { finish(std::nullopt, Plugin::Exits); };
   if (plan_.limits.file_size_bytes) {
-    services.on_written = [this](std::string_view path, dev_t dev, ino_t ino) {
-      written_files_.note(path, dev, ino);
+    // One that was longer before cannot have been made so.
+    services.on_written = [this](std::string_view path, dev_t dev, ino_t ino, std::uint64_t size) {
+      if (size < *plan_.limits.file_size_bytes) written_files_.note(path, dev, ino);
     };
   }
   monitor_->on_event = [this](const limits::Event& event) {

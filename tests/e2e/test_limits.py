@@ -180,6 +180,21 @@ except OSError as error:
             self.assertEqual(len(self.limit_events(done, "plugin_file_size_exceeded")), 1)
             os.unlink(target)
 
+    def test_a_file_that_was_long_before_is_no_news(self):
+        target = self.write("long", "")
+        os.truncate(target, 3_000_000)
+        code = f"file = open({target!r}, 'r+b'); file.write(b'x')"
+        done = self.python(code, ["--limit", "file_size=1MB", "--fail-on", "limit"], None)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_configuration_that_is_none(self):
+        fifo = self.path("fifo")
+        os.mkfifo(fifo)
+        for name in (fifo, self.path("missing"), str(self.dir)):
+            done = self.run_box([], ["/bin/true"], env={**os.environ, "SECBOX_CONFIG": name}, timeout=20)
+            self.assertEqual(done.returncode, 122, done.stderr)
+            self.assertIn(b"SECBOX_CONFIG names no file", done.stderr)
+
     def test_processes(self):
         code = """
 import os, time

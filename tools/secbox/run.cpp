@@ -299,6 +299,9 @@ int set_limits(const Options& options, const manifest::Manifest& manifest, sessi
   const std::string own = config_directory();
   configuration.read("/etc/secbox/config.toml", diagnostics);
   if (const std::string named = environment_or("SECBOX_CONFIG", ""); !named.empty()) {
+    struct stat st{};
+    if (::stat(named.c_str(), &st) != 0 || !S_ISREG(st.st_mode))
+      return usage_error("SECBOX_CONFIG names no file: " + named);
     configuration.read(named, diagnostics);
   } else if (const std::string file = own + "/config.toml";
              !own.empty() && ::access(file.c_str(), F_OK) == 0) {

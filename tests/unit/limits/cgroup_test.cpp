@@ -59,7 +59,9 @@ TEST_F(CgroupTest, IsNoneWhereThereAreNoHierarchies) {
 
 TEST_F(CgroupTest, AsksForControllersAndLeavesNothingBehind) {
   put("user/cgroup.subtree_control", "");
+  put("user/cgroup.procs", "");
   put("cgroup.subtree_control", "");
+  put("cgroup.procs", "");
   EXPECT_STREQ(Cgroup::make(Limits{}, "secbox-x", mount_.string(), "0::/user\n").what(), "");
   // (Written as to a kernel file, which would answer with the names that hold now.)
   EXPECT_EQ(get("user/cgroup.subtree_control"), "+cpu +memory +pids");
