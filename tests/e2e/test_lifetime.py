@@ -59,8 +59,38 @@ static void exec_against_exit(const char *own) {
   syscall(SYS_exit_group, 0);
 }
 
+static void uninterruptible(void) {  // waits for a vfork child that is stopped, and cannot be interrupted
+  if (fork() == 0 && vfork() == 0) {
+    prctl(PR_SET_PDEATHSIG, 0);
+    setsid();
+    kill(getpid(), SIGSTOP);
+    _exit(0);
+  }
+  usleep(50000);
+  ready();
+}
+
+static void forks(void) {  // a few thousand that end at once, while the first process ends
+  signal(SIGCHLD, SIG_IGN);
+  for (int i = 0; i < 8; ++i) {
+    if (fork() != 0) continue;
+    for (int turn = 0; turn < 1000; ++turn) {
+      if (fork() == 0) _exit(0);
+    }
+    _exit(0);
+  }
+  usleep(300000);
+  ready();
+}
+
 int main(int count, char **v) {
   (void)count;
+  if (strcmp(v[1], "uninterruptible") == 0) uninterruptible();
+  if (strcmp(v[1], "uninterruptible-on") == 0) {
+    uninterruptible();
+    for (;;) pause();
+  }
+  if (strcmp(v[1], "forks") == 0) forks();
   if (strcmp(v[1], "spin") == 0) spin();
   if (strcmp(v[1], "chain") == 0) chain();
   if (strcmp(v[1], "exec") == 0) exec_against_exit(v[0]);
@@ -88,16 +118,20 @@ class Lifetime(sbx.BoxTest):
 
     def alive(self):
         """The plugin's processes, by the program's name, zombies not counted."""
-        found = []
+        return [pid for pid, state in self.processes() if state not in "ZX"]
+
+    def states(self):
+        return {state for _, state in self.processes()}
+
+    def processes(self):
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/stat") as file:
                     name, rest = file.read().split("(", 1)[1].rsplit(")", 1)
-                if name == os.path.basename(self.program)[:15] and rest.split()[0] not in "ZX":
-                    found.append(int(pid))
             except OSError:
                 continue
-        return found
+            if name == os.path.basename(self.program)[:15]:
+                yield int(pid), rest.split()[0]
 
     def assert_all_gone(self, what):
         deadline = time.monotonic() + 5
@@ -130,6 +164,35 @@ class Lifetime(sbx.BoxTest):
                 with self.start("chain", uid, "--supervisor", shape) as process:
                     self.assertEqual(process.wait(20), 0)
                 self.assert_all_gone(f"{shape}: a chain of forks")
+
+    def test_waiting_for_a_stopped_vfork_child(self):
+        for uid in self.each_user():
+            for shape in ("beside", "parent"):
+                with self.start("uninterruptible", uid, "--supervisor", shape) as process:
+                    self.assertEqual(process.wait(20), 0)
+                self.assert_all_gone(f"{shape}: a vfork parent and its child")
+                with self.start("uninterruptible-on", uid, "--supervisor", shape) as process:
+                    self.assertEqual(process.stdout.readline(), b"ready\n")
+                    self.assertIn("D", self.states())
+                    self.assertIn("T", self.states())
+                    with open(self.log) as file:
+                        os.kill(json.loads(file.readline())["supervisor_pid"], signal.SIGKILL)
+                    self.assert_all_gone(f"{shape}: a vfork parent and its child, the supervisor killed")
+
+    def test_thousands_of_short_lived_processes(self):
+        """Nothing is left when secbox returns, and that is soon."""
+        for uid in self.each_user():
+            for shape in ("beside", "parent"):
+                with self.start("forks", uid, "--supervisor", shape) as process:
+                    self.assertEqual(process.stdout.readline(), b"ready\n")
+                    began = time.monotonic()
+                    self.assertEqual(process.wait(20), 0)
+                    took = time.monotonic() - began
+                    left = self.alive() if shape == "parent" else []
+                print(f"  {shape}, uid {uid or 0}: ended in {took * 1000:.0f} ms", flush=True)
+                self.assertEqual(left, [])
+                self.assertLess(took, 5)
+                self.assert_all_gone(f"{shape}: short-lived processes")
 
     def test_exec_while_another_thread_exits(self):
         for uid in self.each_user():
