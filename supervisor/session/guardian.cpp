@@ -33,8 +33,10 @@ namespace secbox::session {
     (void)::syscall(SYS_pidfd_send_signal, supervisor_.get(), SIGKILL, nullptr, 0);
   pollfd end{.fd = supervisor_.get(), .events = POLLIN, .revents = 0};
   // A supervisor that stopped together with its plugin (Ctrl-Z) would never see the time run out.
-  timespec wait{.tv_sec = static_cast<time_t>(run_ms_ / 1000),
-                .tv_nsec = static_cast<long>(run_ms_ % 1000) * 1'000'000};
+  // It counts from a moment later than this: woken too early it would let the plugin go on.
+  constexpr std::uint64_t kLater = 200;
+  timespec wait{.tv_sec = static_cast<time_t>((run_ms_ + kLater) / 1000),
+                .tv_nsec = static_cast<long>((run_ms_ + kLater) % 1000) * 1'000'000};
   while (::syscall(SYS_ppoll, &end, 1, run_ms_ > 0 ? &wait : nullptr, nullptr, 0) <= 0) {
     wait = {.tv_sec = 0, .tv_nsec = 100'000'000};
     if (run_ms_ > 0) (void)::syscall(SYS_kill, supervisor_pid_, SIGCONT);

@@ -300,6 +300,8 @@ class Supervisor::Control {
       return;
     (void)::waitid(P_PID, static_cast<id_t>(plugin_), &info, WSTOPPED | WNOHANG);
     (void)::kill(::getpid(), SIGSTOP);
+    // Woken because its time is over: the timer, which comes next, ends it.
+    if (owner_.plan_.timeouts.run_ms && time_.expiry() <= asio::steady_timer::clock_type::now()) return;
     (void)::kill(plugin_, SIGCONT);
   }
 
