@@ -130,6 +130,15 @@ std::int64_t now_ns() {
 
 }  // namespace
 
+void UnderWay::close(std::chrono::nanoseconds patience) {
+  closed_.store(true);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (count_.load() > 0 && std::chrono::steady_clock::now() < deadline) {
+    const timespec pause{.tv_sec = 0, .tv_nsec = 50'000};
+    (void)::nanosleep(&pause, nullptr);
+  }
+}
+
 void Pipeline::receive_loop() {
   BlockingCalls::prepare_thread();
   sys::Notification notification;
@@ -189,6 +198,9 @@ bool Pipeline::is_the_end(std::uint64_t id) {
 }
 
 void Pipeline::handle(const sys::Notification& notification, bool on_worker) {
+  UnderWay::Pass pass(services_.under_way);
+  // The session is over, and what calls here is about to be gone with it: nothing is done for it any more.
+  if (!pass.open()) return;
   const SyscallRow* row = row_of_call(notification.number, notification.args);
   Call call(services_, notification, row != nullptr ? *row : kUnknownRow, on_worker);
   Action action = act(call);
@@ -197,7 +209,7 @@ void Pipeline::handle(const sys::Notification& notification, bool on_worker) {
     if (services_.blocking->start([this, notification] { handle(notification, true); })) return;
     action = call.refuse(EAGAIN, "too many calls are blocked already");
   }
-  finish(call, std::move(action));
+  finish(call, std::move(action), pass);
 }
 
 Pipeline::Recorded Pipeline::write_record(Call& call, const Action& action) {
@@ -257,16 +269,18 @@ int Pipeline::install(Call& call, InstallFd& install) {
   return 0;
 }
 
-void Pipeline::finish(Call& call, Action action) {
+void Pipeline::finish(Call& call, Action action, UnderWay::Pass& pass) {
   const std::uint64_t id = call.notification().id;
   // Killed meanwhile, and so not to be looked at: it was refused nothing.
   if (call.failed_closed_ && !services_.channel.alive(id)) return;
   const Recorded recorded = write_record(call, action);
-  // The session is over, and what calls here is about to be gone with it: it is told nothing any more.
+  // It took longer than the end of the session was ready to wait.
   if (recorded == Recorded::Over) return;
   if (recorded == Recorded::Failed) action = ReplyErrno{EIO};
-  if (call.final_exit_ && services_.on_first_process_exit && is_the_end(id))
-    services_.on_first_process_exit();
+  if (call.final_exit_ && services_.on_first_process_exit) {
+    pass.leave();
+    if (is_the_end(id)) services_.on_first_process_exit();
+  }
   if (auto* reply = std::get_if<ReplyErrno>(&action)) {
     (void)services_.channel.reply_errno(id, reply->err);
   } else if (auto* value = std::get_if<ReplyValue>(&action)) {

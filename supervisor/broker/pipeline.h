@@ -23,7 +23,7 @@ class Pipeline {
   void handle(const sys::Notification& notification, bool on_worker);
   Action act(Call& call);
   bool is_the_end(std::uint64_t id);
-  void finish(Call& call, Action action);
+  void finish(Call& call, Action action, UnderWay::Pass& pass);
   // Puts a descriptor into the caller and answers with its number. An errno where the caller still waits.
   int install(Call& call, InstallFd& install);
   // False: it could not be written, and nothing may go on.

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -36,6 +37,38 @@ class InFlight {
   std::atomic<int>& count_;
 };
 
+// The calls that are being acted on and recorded. After close() none begins: what it would do could not be
+// recorded any more.
+class UnderWay {
+ public:
+  // While it lives the call counts. Not open: too late, nothing may be done for the call.
+  class Pass {
+   public:
+    explicit Pass(UnderWay& calls) : calls_(&calls) {
+      calls.count_.fetch_add(1);
+      if (calls.closed_.load()) leave();
+    }
+    ~Pass() { leave(); }
+    Pass(const Pass&) = delete;
+    Pass& operator=(const Pass&) = delete;
+    [[nodiscard]] bool open() const { return calls_ != nullptr; }
+    void leave() {
+      if (calls_ != nullptr) calls_->count_.fetch_sub(1);
+      calls_ = nullptr;
+    }
+
+   private:
+    UnderWay* calls_;
+  };
+
+  // Waits for those that have begun, no longer than `patience`. The caller holds no Pass.
+  void close(std::chrono::nanoseconds patience);
+
+ private:
+  std::atomic<int> count_{0};
+  std::atomic<bool> closed_{false};
+};
+
 class Services {
  public:
   Services(sys::NotifyChannel& notify_channel, sys::TargetMemory& target_memory, const sys::Procfs& procfs,
@@ -51,12 +84,13 @@ class Services {
   Mode mode = Mode::Enforce;
   sys::SessionMark mark;
   pid_t supervisor_pid = 0;
-  pid_t guardian_pid = 0;  // ends the session where the supervisor dies
+  pid_t guardian_pid = 0;               // ends the session where the supervisor dies
   std::atomic<pid_t> first_process{0};  // the plugin's first process
   // Execs of that process between being judged and being verified; and whether its end has been noted, after
   // which there are none.
   std::atomic<int> first_process_execs{0};
   std::atomic<bool> ending{false};
+  UnderWay under_way;
   std::atomic<pid_t> started_group{0};  // its process group before the first setpgid(2), then known
   // The Landlock floor holds signals inside the session (ABI 6).
   bool floor_scopes_signals = false;

@@ -44,6 +44,7 @@ constexpr int kExitTimeout = 124;
 // own may keep from being made; and until that is through, longer than it takes to end all others.
 constexpr auto kExitPatience = std::chrono::seconds(1);
 constexpr auto kEndPatience = std::chrono::seconds(15);
+constexpr auto kLastCalls = std::chrono::seconds(2);     // between being begun and being recorded
 
 std::int64_t now_ns() {
   timespec ts{};
@@ -547,6 +548,11 @@ void Supervisor::finish(std::optional<int> wait_status, Plugin plugin) {
   // What ended it may have been a limit that the kernel keeps.
   for (const limits::Event& event : monitor_->close(plugin_)) on_limit(event, plugin);
   if (plugin_ != 0 && channel_ && !is_alone()) processes_->end(plugin_);
+  // Other threads of the first process live on until its exit is answered.
+  if (services_) {
+    if (blocking_) blocking_->interrupt_all();
+    services_->under_way.close(kLastCalls);
+  }
   look_at_written_files();
   closed_ = true;
   sink_->close();

@@ -286,6 +286,28 @@ TEST_F(PipelineTest, SessionIsEndedBeforeItsFirstProcessIsLetGo) {
       << "natively the exit would have ended this thread";
 }
 
+TEST_F(PipelineTest, NothingIsDoneOnceNothingCanBeRecorded) {
+  grant({dir.string() + "/**"}, checker::Verb::FileCreate);
+  const std::string name = dir.string() + "/late";
+  services.under_way.close(std::chrono::seconds(1));
+  EXPECT_EQ(call("mkdir", {memory.put_text(name), 0700}), nullptr);
+  EXPECT_NE(::access(name.c_str(), F_OK), 0);
+}
+
+TEST(UnderWay, EndWaitsForWhatHasBegun) {
+  UnderWay calls;
+  UnderWay::Pass begun(calls);
+  ASSERT_TRUE(begun.open());
+  const auto started = std::chrono::steady_clock::now();
+  calls.close(std::chrono::milliseconds(20));
+  EXPECT_GE(std::chrono::steady_clock::now() - started, std::chrono::milliseconds(20));
+  EXPECT_FALSE(UnderWay::Pass(calls).open());
+  begun.leave();
+  const auto again = std::chrono::steady_clock::now();
+  calls.close(std::chrono::seconds(60));
+  EXPECT_LT(std::chrono::steady_clock::now() - again, std::chrono::seconds(30));
+}
+
 TEST_F(PipelineTest, ExitThatAnExecOvertookIsNoEnd) {
   services.first_process = ::getpid();
   std::atomic<bool> ended = false;
