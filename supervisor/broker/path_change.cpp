@@ -110,6 +110,15 @@ bool may_move(Call& call, const PinnedPath& path) {
          call.forbid("protected:moves-denied-tree", "something below it is denied by its name", EACCES);
 }
 
+// A directory, or a link to one, must not bring what it holds to where the plugin could not have made it.
+// True = go on.
+bool may_arrive(Call& call, mode_t mode, std::string_view from, const PinnedPath& to) {
+  if (!S_ISDIR(mode) && !S_ISLNK(mode)) return true;
+  const VerbSet makes = Verb::FileCreate | Verb::FileWrite;
+  return call.services().rules().ban_gained_below(makes, from, to.resolved) == nullptr ||
+         call.forbid("protected:fills-denied-tree", "what may not be made there would be below it", EACCES);
+}
+
 // Applies the calling thread's umask to what this thread makes next.
 bool take_umask(Call& call) {
   const sys::ThreadFacts* facts = nullptr;
@@ -276,6 +285,9 @@ Action handle_rename(Call& call) {
       return call.denied();
     }
     if (!may_move(call, source) || !may_move(call, target)) return call.denied();
+    if (!may_arrive(call, source.st.st_mode, source.resolved, target) ||
+        (exchange && !may_arrive(call, target.st.st_mode, target.resolved, source)))
+      return call.denied();
     if (!source.parent.valid() || !target.parent.valid()) return call.fails(EXDEV);
     return act_on_names(call, {&source, &target}, [&] {
       return call.result(::syscall(SYS_renameat2, source.parent.get(), leaf_of(source).c_str(),
@@ -315,6 +327,7 @@ Action handle_link(Call& call) {
                      EACCES)) {
       return call.denied();
     }
+    if (!may_arrive(call, source.st.st_mode, {}, target)) return call.denied();
     return act_on_names(call, {&source, &target}, [&]() -> Action {
       // The pinned object itself, by our own descriptor: the name may mean another file by now. Where the
       // kernel does not let us (no CAP_DAC_READ_SEARCH), our descriptor's magic link does.
@@ -340,6 +353,7 @@ Action handle_symlink(Call& call) {
   if (text.path.empty()) return call.fails(ENOENT);
   return create_entry(call, argument, [&](const PinnedPath& path) -> Action {
     call.record().target.path2 = call.keep(text.path);
+    if (!may_arrive(call, S_IFLNK, {}, path)) return call.denied();
     return call.result(::symlinkat(text.path.c_str(), path.parent.get(), leaf_of(path).c_str()));
   });
 }

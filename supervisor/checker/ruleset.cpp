@@ -109,6 +109,24 @@ bool reaches_below(std::string_view pattern, std::string_view path) {
   return !rest_below(pattern, path).empty();
 }
 
+// True where `pattern` matches something below `to` by the very name of `to`. A pattern that begins "**/"
+// does so where it has that name before its last component; its first one counts only if it is new.
+bool reaches_anew(std::string_view pattern, std::string_view from, std::string_view to) {
+  if (pattern.starts_with('/')) {
+    const std::string_view rest = rest_below(pattern, to);
+    return !rest.empty() && (from.empty() || rest != rest_below(pattern, from));
+  }
+  const auto leaf = [](std::string_view path) { return path.substr(path.rfind('/') + 1); };
+  bool first = true;
+  for (Components p(pattern); !p.done() && p.end() < pattern.size(); p.next()) {
+    if (p.current() == "**") continue;
+    if (match_run(p.current(), leaf(to)) && !(first && !from.empty() && match_run(p.current(), leaf(from))))
+      return true;
+    first = false;
+  }
+  return false;
+}
+
 bool is_directory_name(std::string_view path) { return path.starts_with('/') && !path.ends_with('/'); }
 
 constexpr char kHex[] = "0123456789abcdef";
@@ -295,6 +313,18 @@ const Rule* Ruleset::deny_below(VerbSet verbs, std::string_view path) const {
     if (rule.effect != Effect::Deny || !with_implied(rule.verbs).intersects(verbs)) continue;
     for (const PathPattern& pattern : rule.paths) {
       if (reaches_below(pattern, path)) return &rule;
+    }
+  }
+  return nullptr;
+}
+
+const Rule* Ruleset::ban_gained_below(VerbSet verbs, std::string_view from, std::string_view to) const {
+  if (!is_directory_name(to)) return nullptr;
+  for (const Rule& rule : rules()) {
+    if (rule.effect == Effect::Optional || !with_implied(rule.verbs).intersects(verbs)) continue;
+    const auto& banned = rule.effect == Effect::Deny ? rule.paths : rule.except_paths;
+    for (const PathPattern& pattern : banned) {
+      if (reaches_anew(pattern, from, to)) return &rule;
     }
   }
   return nullptr;

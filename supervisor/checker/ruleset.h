@@ -96,6 +96,11 @@ class Ruleset {
   // after a rename and do not count.
   [[nodiscard]] const Rule* deny_below(VerbSet verbs, std::string_view path) const;
 
+  // The first rule that keeps one of `verbs` from something below the directory `to`, by a deny or by the
+  // `except` of a grant, and not from what has the same name below `from` ("": from nowhere); null where none
+  // does. What makes putting a directory or a link there a denial: what is in it was made elsewhere.
+  [[nodiscard]] const Rule* ban_gained_below(VerbSet verbs, std::string_view from, std::string_view to) const;
+
   // The first allow rule on one of `verbs` that could match something below the directory `to` that nothing
   // grants while it is below `from`; null where none can. What makes moving a directory to where more is
   // granted a denial. Errs on the side of a rule.

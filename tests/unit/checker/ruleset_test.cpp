@@ -180,6 +180,50 @@ TEST(DenyBelow, NamesTheFirst) {
   EXPECT_EQ(rule_id(rules.deny_below(FileRead, "/a")), "r1");
 }
 
+// ---- ban_gained_below ----
+
+struct BanRow {
+  const char* name;
+  Rule rule;
+  std::string from;
+  std::string to;
+  bool found;
+};
+class BanGainedBelow : public testing::TestWithParam<BanRow> {};
+
+TEST_P(BanGainedBelow, FindsWhatCouldNotHaveBeenMadeThere) {
+  const BanRow& row = GetParam();
+  const Ruleset rules = ruleset({allow(FileRead, {"/**"}), row.rule});
+  EXPECT_EQ(rules.ban_gained_below(FileCreate | FileWrite, row.from, row.to),
+            row.found ? &rules.rules()[1] : nullptr);
+}
+
+Rule allow_except(const char* pattern, const char* except) {
+  Rule rule = allow(kFileVerbs, {pattern});
+  rule.except_paths = {except};
+  return rule;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ruleset, BanGainedBelow,
+    testing::Values(BanRow{"Parent", deny(FileWrite, {"/a/.git/hooks/**"}), "/a/x", "/a/.git", true},
+                    BanRow{"Itself", deny(FileWrite, {"/a/.git/hooks/**"}), "/a/x", "/a/.git/hooks", true},
+                    BanRow{"Sibling", deny(FileWrite, {"/a/.git/hooks/**"}), "/a/x", "/a/y", false},
+                    BanRow{"FileOnly", deny(FileWrite, {"/a/b"}), "/a/x", "/a/b", false},
+                    BanRow{"ReadingOnly", deny(FileRead, {"/a/b/c"}), "/a/x", "/a/b", false},
+                    BanRow{"SameBefore", deny(FileWrite, {"/a/*/c"}), "/a/x", "/a/y", false},
+                    BanRow{"FromNowhere", deny(FileWrite, {"/a/*/c"}), "", "/a/y", true},
+                    BanRow{"Except", allow_except("/a/**", "/a/b/c"), "/a/x", "/a/b", true},
+                    BanRow{"ExceptElsewhere", allow_except("/a/**", "/a/b/c"), "/a/x", "/a/d", false},
+                    BanRow{"AnyDepth", deny(FileWrite, {"**/.git/hooks/**"}), "/a/x", "/a/.git", true},
+                    BanRow{"AnyDepthSecondName", deny(FileWrite, {"**/.git/hooks/**"}), "/a/hooks",
+                           "/a/.git/hooks", true},
+                    BanRow{"AnyDepthFirstNameKept", deny(FileWrite, {"**/.git/hooks/**"}), "/b/.git",
+                           "/a/.git", false},
+                    BanRow{"AnyDepthOther", deny(FileWrite, {"**/.git/hooks/**"}), "/a/x", "/a/y", false},
+                    BanRow{"AnyDepthLastName", deny(FileWrite, {"**/.env*"}), "/a/x", "/a/.env", false}),
+    [](const auto& row) { return row.param.name; });
+
 TEST(Endpoint, KnowsItsFamily) {
   EXPECT_TRUE((Endpoint{Transport::Tcp, v4(1, 2, 3, 4), 0}.is_v4()));
   EXPECT_FALSE((Endpoint{Transport::Tcp, v6(0x2001, 1), 0}.is_v4()));
