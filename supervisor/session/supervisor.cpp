@@ -44,7 +44,7 @@ constexpr int kExitTimeout = 124;
 // own may keep from being made; and until that is through, longer than it takes to end all others.
 constexpr auto kExitPatience = std::chrono::seconds(1);
 constexpr auto kEndPatience = std::chrono::seconds(15);
-constexpr auto kLastCalls = std::chrono::seconds(2);     // between being begun and being recorded
+constexpr auto kLastCalls = std::chrono::seconds(2);  // between being begun and being recorded
 
 std::int64_t now_ns() {
   timespec ts{};
