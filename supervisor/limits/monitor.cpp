@@ -57,21 +57,21 @@ void Monitor::sample() {
 }
 
 std::vector<Event> Monitor::look() {
-  std::vector<Event> events = watchdog_->look(usage_, std::chrono::steady_clock::now().time_since_epoch());
-  pause_ = watchdog_->pause(usage_);
-  return events;
+  return watchdog_->look(usage_, std::chrono::steady_clock::now().time_since_epoch());
 }
 
 void Monitor::run() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return begun_ || stopping_; });
-  while (!changed_.wait_for(lock, pause_, [&] { return stopping_; })) {
+  std::chrono::milliseconds pause{20};  // before the first look: most programs are over by then
+  while (!changed_.wait_for(lock, pause, [&] { return stopping_; })) {
     lock.unlock();
     {
       const std::lock_guard sampling(sampling_);
       if (closed_) return;
       sample();
       for (const Event& event : look()) on_event(event);
+      pause = watchdog_->pause(usage_);
     }
     lock.lock();
   }

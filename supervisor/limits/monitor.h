@@ -56,7 +56,6 @@ class Monitor {
   std::timed_mutex sampling_;  // what follows, and processes_ and watchdog_
   bool closed_ = false;
   Usage usage_;
-  std::chrono::milliseconds pause_{20};  // before the first look: most programs are over by then
 };
 
 }  // namespace secbox::limits
