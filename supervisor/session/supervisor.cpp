@@ -547,7 +547,10 @@ void Supervisor::finish(std::optional<int> wait_status, Plugin plugin) {
   finished_ = true;
   // What ended it may have been a limit that the kernel keeps.
   for (const limits::Event& event : monitor_->close(plugin_)) on_limit(event, plugin);
-  if (plugin_ != 0 && channel_ && !is_alone()) processes_->end(plugin_);
+  if (plugin_ != 0 && channel_ && !is_alone()) {
+    const std::lock_guard looking(looking_mutex_);
+    processes_->end(plugin_);
+  }
   // Other threads of the first process live on until its exit is answered.
   if (services_) {
     if (blocking_) blocking_->interrupt_all();
@@ -641,7 +644,9 @@ void Supervisor::end_plugin(const limits::Event& event, Plugin plugin) {
     // Its parent is the host, which is to see our exit code and not a death by SIGKILL.
     const auto release = [this] {
       blocking_->interrupt_all();
-      processes_->kill(plugin_);
+      // Where finish() holds it, it kills them itself.
+      const std::unique_lock looking(looking_mutex_, std::try_to_lock);
+      if (looking.owns_lock()) processes_->kill(plugin_);
     };
     if (sys::force_exit(proc_, ProcessId{plugin_}, ended_->exit_code, kPatience_ms, release)) {
       control_->kill_after(kExitPatience);

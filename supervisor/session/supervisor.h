@@ -131,6 +131,7 @@ class Supervisor {
   std::optional<End> ended_;  // set once
   WrittenFiles written_files_;
 
+  std::mutex looking_mutex_;  // of two threads in one directory stream each would miss processes
   std::mutex finish_mutex_;
   bool finished_ = false;
   std::atomic<bool> finishing_{false};  // or finished
