@@ -9,7 +9,8 @@
 
 namespace secbox {
 
-// A failure of secbox itself. `code` is an errno, or 0 where none applies; `message` names the step that failed.
+// A failure of secbox itself. `code` is an errno, or 0 where none applies; `message` names the step that
+// failed.
 struct Error {
   int code = 0;
   std::string message;

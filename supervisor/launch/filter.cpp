@@ -102,9 +102,8 @@ bpf::Block assemble(const FilterOptions& options) {
     add({0x80000000, SECCOMP_RET_USER_NOTIF, nullptr});
   }
 
-  return bpf::assemble(
-      is_x86_64 ? AUDIT_ARCH_X86_64 : AUDIT_ARCH_AARCH64, std::span<const Range>(ranges),
-      [&](const Range& range, bpf::Block& block) { append_range(range, options, block); });
+  return bpf::assemble(is_x86_64 ? AUDIT_ARCH_X86_64 : AUDIT_ARCH_AARCH64, std::span<const Range>(ranges),
+                       [&](const Range& range, bpf::Block& block) { append_range(range, options, block); });
 }
 
 // Each is made when it is first asked for.

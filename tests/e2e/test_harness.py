@@ -360,7 +360,7 @@ sys.exit(1 if harmed else 0)
         self.assert_passes()
 
     def test_input_environment_and_options(self):
-        self.fixture("files/input", args=["cat"], input="x" * 300000 + "${WORK}\n", required=[{"output": "/work\n"}], exit=0)
+        self.fixture("files/input", args=["cat"], input="x" * 300000 + "${WORK}\n", required=[{"output": "/folder\n"}], exit=0)
         self.fixture("files/environment", args=["env", "HARNESS_X"], environment={"HARNESS_X": "in ${OUTSIDE}"},
                      permissions=["env:read:HARNESS_X"], required=[{"output": "/outside\n"}], exit=0)
         self.fixture("files/options", permissions=["file:read:${OUTSIDE}/**"],

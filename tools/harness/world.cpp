@@ -86,7 +86,7 @@ Result<World> World::make(const Fixture& fixture, const Case& c, const User& use
 
 Result<void> World::make_directories(const User& user) {
   // Manifest and log each in a directory of its own: ${PLUGIN_DIR} in a manifest is meant to be the plugin's.
-  for (const char* name : {"/work", "/outside", "/sockets", "/home", "/box", "/box/manifest", "/box/log"}) {
+  for (const char* name : {"/folder", "/outside", "/sockets", "/home", "/box", "/box/manifest", "/box/log"}) {
     const std::string path = directory_ + name;
     if (auto done = make_directory(path, 0755); !done) return done;
     if (auto done = set_owner_and_mode(path, user.uid, user.gid, 0755); !done) return done;

@@ -23,7 +23,7 @@ class World {
   [[nodiscard]] static Result<World> make(const Fixture& fixture, const Case& c, const User& user, Way way,
                                           const std::string& directory, const std::string& build);
 
-  [[nodiscard]] std::string work() const { return directory_ + "/work"; }
+  [[nodiscard]] std::string work() const { return directory_ + "/folder"; }
   [[nodiscard]] std::string outside_directory() const { return directory_ + "/outside"; }
   [[nodiscard]] std::string manifest() const { return directory_ + "/box/manifest/" + manifest_name_; }
   [[nodiscard]] std::string audit() const { return directory_ + "/box/log/audit.ndjson"; }
