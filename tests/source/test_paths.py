@@ -45,6 +45,7 @@ BARE_ALLOWED = (
     ("session/session.cpp", '::chdir("/")', "set-up"),
     ("session/session.cpp", 'std::fopen("/proc/sys/kernel/yama/ptrace_scope"', "set-up"),
     ("session/supervisor.cpp", "::open(plan.status_file.c_str()", "set-up: --status-file, of the operator"),
+    ("session/session.cpp", "::rmdir(plan.tmp_dir.c_str())", "a start that was refused: no plugin ever ran"),
     ("session/supervisor.cpp", '::open("/dev/tty"', "set-up: whether there is a terminal"),
     ("session/supervisor.cpp", "::open(plan.tmp_dir.substr(", "set-up: the parent of the private TMPDIR"),
 )
@@ -54,6 +55,7 @@ AT_ALLOWED = (
     ("broker/open.cpp", "SYS_openat2, dir, path", "open_how_at: its limits come from its caller"),
     ("broker/descriptor_change.cpp", "own_descriptors(), name.data()", "/proc/self/fd, <number>"),
     ("broker/path_change.cpp", "own_descriptors(), name.data()", "/proc/self/fd, <number>"),
+    ("sys/force_exit.cpp", "::openat(proc.root(), (std::to_string(pid)", "/proc, <pid>/task"),
     ("broker/process.cpp", "::openat(proc.root(), name.c_str()", "/proc, <pid>/task"),
     ("sys/path_resolver.cpp", "SYS_openat2, dir, name", "open_beneath: links are followed by hand"),
     ("sys/path_resolver.cpp", '::openat(proc.root(), "sys/fs/protected_symlinks"', "/proc"),
