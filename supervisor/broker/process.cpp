@@ -48,15 +48,13 @@ struct Target {
 // The entries of a directory of /proc that are numbers.
 std::vector<pid_t> numbers_in(const sys::Procfs& proc, const std::string& name) {
   std::vector<pid_t> result;
-  const int fd = ::openat(proc.root(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR* dir = fd < 0 ? nullptr : ::fdopendir(fd);
-  if (dir == nullptr) return result;
-  while (const dirent* entry = ::readdir(dir)) {
+  const sys::Directory dir = proc.open_directory(name);
+  if (!dir) return result;
+  while (const dirent* entry = ::readdir(dir.get())) {
     pid_t pid = 0;
     const std::string_view text = entry->d_name;
     if (std::from_chars(text.data(), text.data() + text.size(), pid).ec == std::errc{}) result.push_back(pid);
   }
-  ::closedir(dir);
   return result;
 }
 

@@ -47,8 +47,7 @@ Result<ProcessMeter> ProcessMeter::open(const sys::Procfs& proc, const sys::Sess
                                         std::uint64_t careful_above) {
   ProcessMeter meter(proc, mark);
   meter.careful_above_ = careful_above;
-  const int fd = ::openat(proc.root(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  meter.dir_.reset(fd < 0 ? nullptr : ::fdopendir(fd));
+  meter.dir_ = proc.open_directory(".");
   if (!meter.dir_) return errno_failure("open /proc");
   return meter;
 }
@@ -135,13 +134,8 @@ std::uint64_t ProcessMeter::memory_file_bytes() const {
   std::set<std::pair<dev_t, ino_t>> counted;
   std::uint64_t bytes = 0;
   for (const auto& [pid, process] : processes_) {
-    const std::string name = std::to_string(pid) + "/fd";
-    const int fd = ::openat(proc_.root(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const std::unique_ptr<DIR, CloseDir> dir(fd < 0 ? nullptr : ::fdopendir(fd));
-    if (!dir) {
-      if (fd >= 0) (void)::close(fd);
-      continue;
-    }
+    const sys::Directory dir = proc_.open_directory(std::to_string(pid) + "/fd");
+    if (!dir) continue;
     while (const dirent* entry = ::readdir(dir.get())) {
       char target[64];
       const ssize_t size = ::readlinkat(::dirfd(dir.get()), entry->d_name, target, sizeof target);

@@ -6,11 +6,9 @@
 // in no process's page table (madvise(2), MADV_DONTNEED), and has no descriptor.
 #pragma once
 
-#include <dirent.h>
 #include <sys/types.h>
 
 #include <cstdint>
-#include <memory>
 #include <unordered_map>
 
 #include "supervisor/base/result.h"
@@ -53,12 +51,9 @@ class ProcessMeter {
   std::uint64_t look_closer() const;
   std::uint64_t memory_file_bytes() const;
 
-  struct CloseDir {
-    void operator()(DIR* dir) const { (void)::closedir(dir); }
-  };
   const sys::Procfs& proc_;
   sys::SessionMark mark_;
-  std::unique_ptr<DIR, CloseDir> dir_;
+  sys::Directory dir_;
   std::uint64_t careful_above_ = 0;
   std::unordered_map<pid_t, Process> processes_;
   std::uint64_t gone_ticks_ = 0;  // own time of processes that are no more

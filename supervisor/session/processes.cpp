@@ -37,8 +37,7 @@ bool is_alive(const sys::Procfs& proc, pid_t pid) {
 
 Result<Processes> Processes::open(const sys::Procfs& proc, const sys::SessionMark& mark) {
   Processes processes(proc, mark);
-  const int fd = ::openat(proc.root(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  processes.dir_.reset(fd < 0 ? nullptr : ::fdopendir(fd));
+  processes.dir_ = proc.open_directory(".");
   if (!processes.dir_) return errno_failure("open /proc");
   return processes;
 }

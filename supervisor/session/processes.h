@@ -2,11 +2,9 @@
 // and by the guardian when the supervisor does: nothing here allocates, once open() has returned.
 #pragma once
 
-#include <dirent.h>
 #include <sys/types.h>
 
 #include <functional>
-#include <memory>
 
 #include "supervisor/base/result.h"
 #include "supervisor/limits/cgroup.h"
@@ -37,12 +35,9 @@ class Processes {
   bool kill_all(pid_t except) const;
   void chase_newest(const std::function<bool()>& gone) const;
 
-  struct CloseDir {
-    void operator()(DIR* dir) const { (void)::closedir(dir); }
-  };
   const sys::Procfs& proc_;
   sys::SessionMark mark_;
-  std::unique_ptr<DIR, CloseDir> dir_;
+  sys::Directory dir_;
 };
 
 // Removes the group once the last process has left it, within a second. Allocates nothing.

@@ -14,7 +14,6 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -90,12 +89,7 @@ bool has_ended(const Procfs& proc, pid_t thread) {
 // The first thread may have ended before the others (pthread_exit(3) in main): nobody can trace it then.
 pid_t living_thread(const Procfs& proc, pid_t pid) {
   if (!has_ended(proc, pid)) return pid;
-  struct CloseDir {
-    void operator()(DIR* dir) const { (void)::closedir(dir); }
-  };
-  const int fd =
-      ::openat(proc.root(), (std::to_string(pid) + "/task").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::unique_ptr<DIR, CloseDir> tasks(fd < 0 ? nullptr : ::fdopendir(fd));
+  const Directory tasks = proc.open_directory(std::to_string(pid) + "/task");
   if (!tasks) return pid;
   while (const dirent* entry = ::readdir(tasks.get())) {
     const std::string_view name = entry->d_name;

@@ -172,6 +172,13 @@ bool Procfs::covers(std::string_view path) const {
   });
 }
 
+Directory Procfs::open_directory(const std::string& name) const {
+  UniqueFd fd(::openat(root_.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  Directory dir(fd.valid() ? ::fdopendir(fd.get()) : nullptr);
+  if (dir) (void)fd.release();
+  return dir;
+}
+
 int Procfs::read_file(pid_t pid, const char* name, std::string& out, std::size_t limit) const {
   const UniqueFd fd(::openat(root_.get(), proc_name(pid, name).data(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return errno;

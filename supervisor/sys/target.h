@@ -3,11 +3,13 @@
 // CLONE_FS), raw setuid).
 #pragma once
 
+#include <dirent.h>
 #include <linux/capability.h>
 #include <sys/types.h>
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -34,6 +36,11 @@ struct ThreadFacts {
   [[nodiscard]] bool signal_would_interrupt() const { return (pending & ~blocked & ~ignored) != 0; }
 };
 
+struct CloseDirectory {
+  void operator()(DIR* dir) const { (void)::closedir(dir); }
+};
+using Directory = std::unique_ptr<DIR, CloseDirectory>;
+
 // The procfs of this host, pinned once; all look-ups below go through it.
 class Procfs {
  public:
@@ -47,6 +54,8 @@ class Procfs {
   [[nodiscard]] int read_file(pid_t pid, const char* name, std::string& out, std::size_t limit = 65536) const;
   // The same into a buffer of `size` bytes; then `size` is what was read. Allocates nothing.
   [[nodiscard]] int read_file(pid_t pid, const char* name, char* out, std::size_t& size) const;
+  // A directory of /proc, for readdir(3): ".", "<pid>/task". Null, and errno, where it cannot be opened.
+  [[nodiscard]] Directory open_directory(const std::string& name) const;
   // The text of a link of /proc/<pid>, for example "exe" or "cwd". 0 or an errno.
   [[nodiscard]] int read_link(pid_t pid, const char* name, std::string& out) const;
 
