@@ -194,6 +194,16 @@ std::vector<std::string> grants_for(const Record& record) {
   return grants;
 }
 
+std::string explanation(const Record& record, std::size_t most) {
+  std::string text = "secbox: denied " + what_was_asked(record) + ": " + reason_of(record) + " (" +
+                     std::string(denial_code(record)) + ")";
+  const std::vector<std::string> grants = grants_for(record);
+  const std::string fix = grants.empty() ? std::string() : "; " + allow_flags(grants);
+  if (text.size() + fix.size() < most) text += fix;
+  if (text.size() >= most) text.replace(most - 4, std::string::npos, "...");
+  return text + '\n';
+}
+
 DenialReporter::DenialReporter(ReporterOptions options)
     : options_(std::move(options)), colour_(wants_colour(options_.colour)) {}
 

@@ -73,6 +73,9 @@ class DenialReporter {
 // can, or where the name has bytes that cannot be written down safely.
 [[nodiscard]] std::vector<std::string> grants_for(const Record& record);
 
+// One line for the program that was refused, with its newline; no longer than `most` bytes.
+[[nodiscard]] std::string explanation(const Record& record, std::size_t most = 250);
+
 // For a terminal: control characters, what reorders or hides text, and bytes that are no UTF-8 as \xNN. No
 // longer than `most` bytes or so; what is cut off is "...".
 [[nodiscard]] std::string printable(std::string_view text, std::size_t most = 300);

@@ -290,6 +290,35 @@ void encode_target(Members& line, const Record& record) {
   line.close();
 }
 
+void encode_caller(Members& line, const CallerRef& caller) {
+  line.open("caller");
+  if (caller.checked) {
+    line.text("module", caller.module);
+  } else {
+    line.raw("module", "null");
+    line.text("absent_reason", "module: no file's code is at the address");
+  }
+  line.number("offset", caller.offset);
+  if (caller.function.empty()) {
+    line.raw("function", "null");
+  } else {
+    line.text("function", caller.function);
+  }
+  if (caller.build_id.empty()) {
+    line.raw("build_id", "null");
+  } else {
+    line.text("build_id", caller.build_id);
+  }
+  line.text_if_any("call", caller.call);
+  line.text_if_any("host", caller.host);
+  line.text_if_any("command", caller.command);
+  line.text_if_any("library", caller.library);
+  line.text("source", caller.from_shim ? "shim" : "instruction");
+  line.raw("checked", caller.checked ? "true" : "false");
+  if (caller.invalid_claim) line.raw("invalid_claim", "true");
+  line.close();
+}
+
 void two_digits(char* at, int value) {
   at[0] = static_cast<char>('0' + value / 10 % 10);
   at[1] = static_cast<char>('0' + value % 10);
@@ -361,6 +390,7 @@ void Encoder::encode(const Record& record, Line& line) const {
   members.text_if_any("exe", record.exe);
   members.text_if_any("comm", record.comm);
   members.text_if_any("cwd", record.cwd);
+  if (record.caller) encode_caller(members, *record.caller);
   if (!record.argv.empty()) members.texts("argv", record.argv);
   if (!record.env_names.empty()) members.texts("env_names", record.env_names);
   members.milliseconds("duration_ms", record.duration_ns);

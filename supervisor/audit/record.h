@@ -49,6 +49,19 @@ struct TargetRef {
   pid_t pid = 0;                   // signal target
 };
 
+// Which module made the call: a claim of the shim's, or where the instruction pointer was.
+struct CallerRef {
+  std::string_view module{};    // the file; empty: no file's code is at the address
+  std::uint64_t offset = 0;     // in the module, as nm(1) numbers it; without a module the address itself
+  std::string_view function{};  // of the module
+  std::string_view build_id{};
+  std::string_view call{};  // the function of libc that it called, where the shim said so
+  std::string_view host{}, command{}, library{};  // what that is about, where the shim said so
+  bool from_shim = false;
+  bool checked = false;
+  bool invalid_claim = false;  // the shim's word could not be one
+};
+
 struct Record {
   std::string_view event;       // "file_open", "exec", "connect", "session_start", ...
   std::string_view op;          // "open", "unlink", "connect", ...
@@ -67,6 +80,7 @@ struct Record {
   std::int64_t flags = -1;           // of the call; -1 where it has none
   pid_t pid = 0, tid = 0, ppid = 0;  // 0 = not known
   std::string_view exe, comm, cwd;
+  std::optional<CallerRef> caller;
   std::span<const std::string> argv;       // for exec
   std::span<const std::string> env_names;  // for exec; names only, never values
   std::int64_t duration_ns = -1;

@@ -205,6 +205,7 @@ void Call::accept(const Decision& decision, VerbSet verbs, std::string name, con
 }
 
 bool Call::judge(const AccessView& view) {
+  if (view.endpoint) endpoint_ = view.endpoint;
   const Decision decision = checker::decide(services_.rules(), view);
   const bool first = record_.verdict == audit::Verdict::None;
   if (decision.allowed() && (!first && record_.verdict != audit::Verdict::Allow))
@@ -382,6 +383,12 @@ void Call::end_blocking() {
   if (blocker_) services_.blocking->leave(blocker_);
 }
 bool Call::interrupted() const { return blocker_ && blocker_->interrupted.load(std::memory_order_acquire); }
+
+const Caller* Call::caller() {
+  if (!std::exchange(looked_for_caller_, true) && services_.callers != nullptr)
+    caller_ = services_.callers->of(*this);
+  return caller_ ? &*caller_ : nullptr;
+}
 
 const ProcessFacts& Call::process() {
   if (process_) return *process_;

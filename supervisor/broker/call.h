@@ -17,6 +17,7 @@
 
 #include "supervisor/audit/record.h"
 #include "supervisor/base/unique_fd.h"
+#include "supervisor/broker/callers.h"
 #include "supervisor/broker/syscall_table.h"
 #include "supervisor/checker/decide.h"
 #include "supervisor/sys/notify_fd.h"
@@ -175,6 +176,10 @@ class Call {
   audit::Record& record() { return record_; }
   std::string_view keep(std::string text);
   const ProcessFacts& process();
+  // Which module made the call. Null where nothing is known. Looked up once.
+  [[nodiscard]] const Caller* caller();
+  // The end point that was judged last, if any.
+  [[nodiscard]] const std::optional<checker::Endpoint>& endpoint() const { return endpoint_; }
 
  private:
   friend class Pipeline;
@@ -200,6 +205,9 @@ class Call {
   std::optional<pid_t> outside_;  // resolve() was kept from what this process refers to
   bool nameless_ = false;         // resolve() found no name short enough to be judged
   bool final_exit_ = false;
+  bool looked_for_caller_ = false;
+  std::optional<Caller> caller_;
+  std::optional<checker::Endpoint> endpoint_;
   std::shared_ptr<struct Blocker> blocker_;
 };
 

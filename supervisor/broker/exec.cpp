@@ -96,6 +96,7 @@ ExecTicket make_ticket(Call& call, const PinnedPath& file) {
   ticket.caller_exe = process.exe;
   ticket.caller_tgid = process.tgid;
   ticket.caller_ppid = process.ppid;
+  if (const Caller* caller = call.caller(); caller != nullptr) ticket.caller = *caller;
   ticket.enforce = !call.auditing();
   return ticket;
 }

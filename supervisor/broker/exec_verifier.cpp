@@ -283,6 +283,7 @@ audit::Record ExecVerifier::base_record(const ExecTicket& ticket) const {
   record.tid = ticket.tid.value;
   record.ppid = ticket.caller_ppid;
   record.exe = ticket.caller_exe;
+  if (ticket.caller) record.caller = ticket.caller->ref();
   record.result = "ok";
   return record;
 }

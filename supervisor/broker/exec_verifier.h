@@ -22,6 +22,7 @@
 
 #include "supervisor/audit/record.h"
 #include "supervisor/base/unique_fd.h"
+#include "supervisor/broker/callers.h"
 #include "supervisor/broker/services.h"
 
 namespace secbox::broker {
@@ -44,6 +45,7 @@ struct ExecTicket {
   ino_t file_ino = 0;
   std::string syscall;
   std::string caller_exe;
+  std::optional<Caller> caller;
   pid_t caller_tgid = 0, caller_ppid = 0;
   bool enforce = true;
   std::unique_ptr<InFlight> in_flight;  // where the first process calls

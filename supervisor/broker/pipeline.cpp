@@ -11,9 +11,11 @@
 #include <optional>
 #include <utility>
 
+#include "supervisor/audit/denial_message.h"
 #include "supervisor/base/errno_name.h"
 #include "supervisor/broker/argument_rules.h"
 #include "supervisor/broker/blocking.h"
+#include "supervisor/broker/callers.h"
 
 namespace secbox::broker {
 
@@ -233,6 +235,7 @@ Pipeline::Recorded Pipeline::write_record(Call& call, const Action& action) {
   }
   if (record.verdict == audit::Verdict::None) call.grant("kernel", "the kernel's own answer");
   record.enforcement = enforcement_of(action);
+  if (const Caller* caller = call.caller(); caller != nullptr) record.caller = caller->ref();
   record.duration_ns = now_ns() - call.started_ns_;
   const auto written = services_.sink.write(record);
   if (!written) {
@@ -248,8 +251,9 @@ int Pipeline::install(Call& call, InstallFd& install) {
   const std::uint64_t id = call.notification().id;
   struct stat st{};
   const int fd = install.fd.get();
-  const bool written =
-      (::fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY && ::fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+  const bool written = call.row().handler != Handler::Prctl &&
+                       (::fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY && ::fstat(fd, &st) == 0 &&
+                       S_ISREG(st.st_mode);
   if (!written) {
     const sys::InstallResult sent = services_.channel.install_fd(id, fd, install.close_on_exec);
     return sent.status == sys::ReplyStatus::Failed ? sent.error : 0;
@@ -277,6 +281,8 @@ void Pipeline::finish(Call& call, Action action, UnderWay::Pass& pass) {
   // It took longer than the end of the session was ready to wait.
   if (recorded == Recorded::Over) return;
   if (recorded == Recorded::Failed) action = ReplyErrno{EIO};
+  if (call.denied_ && services_.callers != nullptr)
+    services_.callers->explain(call, [&] { return audit::explanation(call.record()); });
   if (call.final_exit_ && services_.on_first_process_exit) {
     pass.leave();
     if (is_the_end(id)) services_.on_first_process_exit();

@@ -17,7 +17,9 @@
 #include <limits>
 #include <vector>
 
+#include "preload/wire.h"
 #include "supervisor/broker/call.h"
+#include "supervisor/broker/callers.h"
 #include "supervisor/broker/services.h"
 
 namespace secbox::broker {
@@ -412,8 +414,11 @@ Action handle_exit_group(Call& call) {
 Action handle_prctl(Call& call) {
   if (call.int_arg(0) == PR_CAPBSET_DROP) return handle_cred_change(call);
   if (static_cast<std::uint32_t>(call.arg(0)) != kHelloPrctl) return handle_refused(call);
+  if (call.arg(1) != SECBOX_WIRE_VERSION || call.services().callers == nullptr) return ReplyErrno{EINVAL};
+  auto board = call.services().callers->make_board(call.process().tgid);
+  if (!board) return ReplyErrno{EAGAIN};
   if (call.services().on_hello) call.services().on_hello(call.process().tgid);
-  return ReplyValue{0};
+  return InstallFd{.fd = std::move(*board), .close_on_exec = true};
 }
 
 // mmap(PROT_EXEC) of a file. Memory may always be made executable, so what a lost race (the descriptor
@@ -430,6 +435,7 @@ Action handle_map_exec(Call& call) {
     return call.refuse(error, "the descriptor's file has no name that could be judged");
   path.as_written = path.resolved;
   path.object = std::move(*copy);
+  if (call.services().callers != nullptr) call.services().callers->note_mapping(call.process().tgid);
   if (path.resolved.starts_with("/memfd:") && path.st.st_nlink == 0) {
     call.record().target.path = call.keep(path.resolved);
     call.grant("implied:anonymous-memory", "executable memory of the plugin's own");

@@ -24,6 +24,7 @@ namespace secbox::broker {
 
 class BlockingCalls;
 class ExecVerifier;
+class Callers;
 
 // Counts something while it is under way.
 class InFlight {
@@ -124,12 +125,13 @@ class Services {
 
   BlockingCalls* blocking = nullptr;
   ExecVerifier* execs = nullptr;
+  Callers* callers = nullptr;  // none: calls are not attributed
   // A denial was recorded (control thread prints it). Must not block.
   std::function<void(const audit::Record&, std::uint64_t seq)> on_denial;
   // The first process is about to end: ends the rest of the session, then returns. Called on a receiver; the
   // other one goes on.
   std::function<void()> on_first_process_exit;
-  // The shim said that it was loaded into this process.
+  // The shim said that it was loaded into this process, and has its board.
   std::function<void(pid_t tgid)> on_hello;
   // A regular file was opened for writing, or made; `size` is what it begins with. Must not block.
   std::function<void(std::string_view path, dev_t dev, ino_t ino, std::uint64_t size)> on_written;

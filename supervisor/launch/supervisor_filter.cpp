@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "supervisor/launch/bpf.h"
+#include "supervisor/sys/procmap_query.h"
 
 // Missing from the 6.1 headers of Debian 12.
 #ifndef SYS_fchmodat2
@@ -193,6 +194,7 @@ constexpr long kSupervisor[] = {
     SYS_fsync,
     SYS_fdatasync,
     SYS_ftruncate,
+    SYS_memfd_create,
     SYS_fchdir,
     // names, for the plugin and in /proc
     SYS_openat,
@@ -271,6 +273,7 @@ constexpr Clause kIoctls[] = {
     is(1, FIONBIO),
     is(1, FIONREAD),
     is(1, TCGETS),
+    is(1, sys::kProcmapQuery),
 };
 // The exec verifier's, and those that make the plugin's first process end with a status (sys/force_exit.cpp).
 constexpr Clause kPtraceRequests[] = {

@@ -485,6 +485,8 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   monitor_->on_event = [this](const limits::Event& event) {
     asio::post(control_->io(), [this, event] { on_limit(event, Plugin::Runs); });
   };
+  callers_ = std::make_unique<broker::Callers>(services);
+  services.callers = callers_.get();
   services.on_hello = [this](pid_t tgid) {
     const std::lock_guard lock(coverage_mutex_);
     with_shim_.insert(tgid);
@@ -495,6 +497,7 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
     (void)sys::signal_process(plugin_pidfd_.get(), SIGKILL);
   };
   execs_->on_image = [this](const broker::ExecVerifier::Image& image) {
+    callers_->note_image(image.tgid, image.exe);
     const std::lock_guard lock(coverage_mutex_);
     ++images_;
     image_pids_.insert(image.tgid);
@@ -557,6 +560,7 @@ void Supervisor::finish(std::optional<int> wait_status, Plugin plugin) {
     services_->under_way.close(kLastCalls);
   }
   look_at_written_files();
+  if (callers_) callers_->record_variables();
   closed_ = true;
   sink_->close();
   const audit::Counts counts = sink_->counts();

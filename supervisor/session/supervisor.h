@@ -107,6 +107,7 @@ class Supervisor {
   std::unique_ptr<broker::Services> services_;
   std::unique_ptr<broker::BlockingCalls> blocking_;
   std::unique_ptr<broker::ExecVerifier> execs_;
+  std::unique_ptr<broker::Callers> callers_;
   std::unique_ptr<broker::Pipeline> pipeline_;
   std::unique_ptr<HostNames> hosts_;
   std::vector<std::thread> receivers_;

@@ -51,6 +51,7 @@ ReceiveStatus LinuxNotifyChannel::receive(Notification& out) {
   out.tid = ThreadId{static_cast<pid_t>(notif.pid)};
   out.number = notif.data.nr;
   std::copy(std::begin(notif.data.args), std::end(notif.data.args), out.args.begin());
+  out.instruction_pointer = notif.data.instruction_pointer;
   return ReceiveStatus::Received;
 }
 

@@ -18,6 +18,7 @@ struct Notification {
   ThreadId tid;  // a thread, not a process; 0 when it is not visible in our pid namespace
   int number = -1;
   std::array<std::uint64_t, 6> args{};
+  std::uint64_t instruction_pointer = 0;  // behind the system call instruction; 0 where it is not known
 
   // Arguments of C type int: the kernel looks at the low 32 bits alone.
   [[nodiscard]] int int_arg(std::size_t index) const {

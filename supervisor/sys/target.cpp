@@ -194,6 +194,10 @@ int Procfs::read_file(pid_t pid, const char* name, char* out, std::size_t& size)
   return 0;
 }
 
+Result<UniqueFd> Procfs::open_file(pid_t pid, const char* name) const {
+  return open_at(root_.get(), proc_name(pid, name).data(), O_RDONLY, name);
+}
+
 int Procfs::read_link(pid_t pid, const char* name, std::string& out) const {
   return link_text(root_.get(), proc_name(pid, name).data(), out);
 }

@@ -54,6 +54,8 @@ class Procfs {
   [[nodiscard]] int read_file(pid_t pid, const char* name, std::string& out, std::size_t limit = 65536) const;
   // The same into a buffer of `size` bytes; then `size` is what was read. Allocates nothing.
   [[nodiscard]] int read_file(pid_t pid, const char* name, char* out, std::size_t& size) const;
+  // /proc/<pid>/<name>, opened to be read; errno in .error().code.
+  [[nodiscard]] Result<UniqueFd> open_file(pid_t pid, const char* name) const;
   // A directory of /proc, for readdir(3): ".", "<pid>/task". Null, and errno, where it cannot be opened.
   [[nodiscard]] Directory open_directory(const std::string& name) const;
   // The text of a link of /proc/<pid>, for example "exe" or "cwd". 0 or an errno.

@@ -1,6 +1,7 @@
 // Whatever a process puts into its registers: the shim's word (preload/wire.h) is taken from prctl(2) with
-// that one option and from nothing else, it costs one answer, and it says no more than "here", of the process
-// that the kernel names. The call goes the whole way: the BPF program, the table, the pipeline, the handler.
+// that one option and from nothing else, it costs one answer, which is the board, and it says no more than
+// "here", of the process that the kernel names. The call goes the whole way: the BPF program, the table, the
+// pipeline, the handler.
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -17,6 +18,7 @@
 
 #include "preload/wire.h"
 #include "supervisor/broker/argument_rules.h"
+#include "supervisor/broker/callers.h"
 #include "supervisor/broker/pipeline.h"
 #include "supervisor/broker/services.h"
 #include "supervisor/launch/filter.h"
@@ -47,13 +49,21 @@ class OneCall final : public sys::NotifyChannel {
     continued = true;
     return answered(id, 0);
   }
-  sys::InstallResult install_fd(std::uint64_t, int, bool) override { return no_descriptor(); }
-  sys::InstallResult add_fd(std::uint64_t, int, bool) override { return no_descriptor(); }
+  sys::InstallResult install_fd(std::uint64_t id, int fd, bool close_on_exec) override {
+    require(fd >= 0 && close_on_exec, "the board, and of this program alone");
+    ++boards;
+    return {.status = answered(id, 0), .error = 0, .number = 3};
+  }
+  sys::InstallResult add_fd(std::uint64_t, int, bool) override {
+    require(false, "in one step");
+    return {};
+  }
   bool alive(std::uint64_t) override { return true; }
 
   int answers = 0;
   std::int64_t replied = -1;
   bool continued = false;
+  int boards = 0;
 
  private:
   sys::ReplyStatus answered(std::uint64_t id, std::int64_t what) {
@@ -61,10 +71,6 @@ class OneCall final : public sys::NotifyChannel {
     ++answers;
     replied = what;
     return sys::ReplyStatus::Sent;
-  }
-  static sys::InstallResult no_descriptor() {
-    require(false, "prctl gives no descriptor");
-    return {};
   }
   std::optional<sys::Notification> call_;
 };
@@ -120,15 +126,22 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   NoMemory memory;
   Services services(channel, memory, proc, sink);
   services.set_rules(&nothing_granted);
+  Callers callers(services);
+  services.callers = &callers;
+  callers.note_image(::getpid(), "/bin/x");
   std::vector<pid_t> hellos;
   services.on_hello = [&](pid_t pid) { hellos.push_back(pid); };
   Pipeline(services).receive_loop();
 
   require(channel.answers == 1, "one answer");
-  require(hellos.size() == (is_hello ? 1U : 0U), "heard where it was said, and only there");
-  if (is_hello) {
+  const bool is_known = is_hello && arguments[1] == SECBOX_WIRE_VERSION;
+  require(hellos.size() == (is_known ? 1U : 0U) && channel.boards == (is_known ? 1 : 0),
+          "heard where it was said, and only there");
+  if (is_known) {
     require(hellos.front() == ::getpid(), "of whom the kernel names, whatever the registers say");
-    require(channel.replied == 0 && !channel.continued, "answered, and not performed");
+    require(!channel.continued, "answered, and not performed");
+  } else if (is_hello) {
+    require(channel.replied == -EINVAL && !channel.continued, "of another version");
   } else if (option == PR_CAPBSET_DROP) {
     require(channel.continued, "noted, and performed");
   } else {

@@ -12,7 +12,7 @@ MAY_INCLUDE = {
     "supervisor/checker": {"supervisor/base"},
     "supervisor/audit": {"supervisor/base"},
     "supervisor/sys": {"supervisor/base"},
-    "supervisor/broker": {"supervisor/base", "supervisor/checker", "supervisor/audit", "supervisor/sys"},
+    "supervisor/broker": {"supervisor/base", "supervisor/checker", "supervisor/audit", "supervisor/sys", "preload"},
     "supervisor/limits": {"supervisor/base", "supervisor/sys"},
     "supervisor/launch": {"supervisor/base", "supervisor/checker", "supervisor/sys", "supervisor/broker",
                           "supervisor/limits"},

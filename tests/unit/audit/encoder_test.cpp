@@ -51,6 +51,17 @@ TEST(Encoder, EveryMemberHasItsKey) {
   record.flags = 0x80000;
   record.enforcement = Enforcement::FloorBounded;
   record.cwd = "/srv";
+  record.caller = CallerRef{.module = "/lib/libx.so",
+                            .offset = 0x11d9,
+                            .function = "steal",
+                            .build_id = "c0ffee",
+                            .call = "open64",
+                            .host = "a.example",
+                            .command = "ls",
+                            .library = "libz.so",
+                            .from_shim = true,
+                            .checked = true,
+                            .invalid_claim = false};
   record.argv = argv;
   record.env_names = env_names;
   record.extra = extra;
@@ -77,11 +88,35 @@ TEST(Encoder, EveryMemberHasItsKey) {
   EXPECT_EQ(line["flags"], 0x80000);
   EXPECT_EQ(line["enforcement"], "landlock-floor");
   EXPECT_EQ(line["cwd"], "/srv");
+  EXPECT_EQ(line["caller"], (json{{"module", "/lib/libx.so"},
+                                  {"offset", 0x11d9},
+                                  {"function", "steal"},
+                                  {"build_id", "c0ffee"},
+                                  {"call", "open64"},
+                                  {"host", "a.example"},
+                                  {"command", "ls"},
+                                  {"library", "libz.so"},
+                                  {"source", "shim"},
+                                  {"checked", true}}));
   EXPECT_EQ(line["argv"], (json{"git", "status"}));
   EXPECT_EQ(line["env_names"], (json{"PATH"}));
   EXPECT_EQ(line["counts"], (json{{"allow", 3}}));
   EXPECT_DOUBLE_EQ(line["duration_ms"], 1002.003);
   EXPECT_FALSE(line.contains("errno"));
+}
+
+TEST(Encoder, ACallerThatIsNowhereIsSaidToBe) {
+  Record record = denied_open("/a");
+  record.caller = CallerRef{.offset = 4096, .invalid_claim = true};
+  EXPECT_EQ(parsed(encoded(record))["caller"],
+            (json{{"module", nullptr},
+                  {"absent_reason", "module: no file's code is at the address"},
+                  {"offset", 4096},
+                  {"function", nullptr},
+                  {"build_id", nullptr},
+                  {"source", "instruction"},
+                  {"checked", false},
+                  {"invalid_claim", true}}));
 }
 
 TEST(Encoder, AnEmptyDenialStillHasWhatEveryDenialHas) {

@@ -194,6 +194,11 @@ class FakeSink final : public audit::AuditSink {
  public:
   struct Line {
     std::string event, path, rule, reason, result;
+    std::string name;  // of the target
+    pid_t pid = 0;
+    // Who called: nothing where the record does not say.
+    bool has_caller = false, from_shim = false, checked = false, invalid_claim = false;
+    std::string module, function, called, host, command;
     audit::Verdict verdict = audit::Verdict::None;
     audit::Enforcement enforcement = audit::Enforcement::None;
   };
@@ -201,11 +206,23 @@ class FakeSink final : public audit::AuditSink {
   Result<std::uint64_t> write(const audit::Record& record) override {
     const std::lock_guard lock(mutex_);
     if (full) return failure("write", ENOSPC);
+    const audit::CallerRef caller = record.caller.value_or(audit::CallerRef{});
     lines_.push_back({.event = std::string(record.event),
                       .path = std::string(record.target.path),
                       .rule = std::string(record.rule ? record.rule->id : std::string_view{}),
                       .reason = std::string(record.reason),
                       .result = std::string(record.result),
+                      .name = std::string(record.target.name),
+                      .pid = record.pid,
+                      .has_caller = record.caller.has_value(),
+                      .from_shim = caller.from_shim,
+                      .checked = caller.checked,
+                      .invalid_claim = caller.invalid_claim,
+                      .module = std::string(caller.module),
+                      .function = std::string(caller.function),
+                      .called = std::string(caller.call),
+                      .host = std::string(caller.host),
+                      .command = std::string(caller.command),
                       .verdict = record.verdict,
                       .enforcement = record.enforcement});
     return lines_.size();
@@ -274,6 +291,7 @@ class BrokerTest : public testing::Test {
     notification.tid = caller;
     notification.number = number;
     notification.args = arguments;
+    notification.instruction_pointer = instruction_pointer;
     channel.hold(notification);
     // A thread of its own, as in a session: it leaves the working directory and umask to the others.
     std::thread([&] { pipeline.receive_loop(); }).join();
@@ -303,6 +321,7 @@ class BrokerTest : public testing::Test {
   Pipeline pipeline{services};
   std::filesystem::path dir;
   std::uint64_t last_id = 0;
+  std::uint64_t instruction_pointer = 0;  // of the next calls
   std::atomic<int> audit_failures = 0;
   std::atomic<int> denials = 0;
 };

@@ -8,12 +8,15 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cerrno>
 #include <limits>
 
+#include "preload/wire.h"
+#include "supervisor/broker/callers.h"
 #include "tests/unit/broker/fakes.h"
 
 namespace secbox::broker {
@@ -261,11 +264,28 @@ TEST_F(ProcessCallTest, CallerThatCannotBeIdentifiedIsRefused) {
   EXPECT_EQ(call("exit_group", {0})->kind, Kind::Continue) << "may always end";
 }
 
-TEST_F(ProcessCallTest, ShimIsHeard) {
+TEST_F(ProcessCallTest, ShimIsHeardAndGivenItsBoard) {
   pid_t hello = 0;
   services.on_hello = [&](pid_t tgid) { hello = tgid; };
-  EXPECT_EQ(call("prctl", {kHelloPrctl})->kind, Kind::Value);
+  const std::array<std::uint64_t, 6> arguments{kHelloPrctl, SECBOX_WIRE_VERSION};
+  EXPECT_TRUE(call("prctl", arguments)->is_errno(EINVAL)) << "nothing is attributed here";
+  Callers callers(services);
+  services.callers = &callers;
+  EXPECT_TRUE(call("prctl", arguments)->is_errno(EAGAIN)) << "no program runs yet";
+  callers.note_image(::getpid(), "/bin/x");
+  EXPECT_TRUE(call("prctl", {kHelloPrctl, SECBOX_WIRE_VERSION + 1})->is_errno(EINVAL));
+  EXPECT_EQ(hello, 0);
+  const Answer* answer = call("prctl", arguments);
+  ASSERT_EQ(answer->kind, Kind::Installed);
+  EXPECT_TRUE(answer->close_on_exec);
   EXPECT_EQ(hello, ::getpid());
+  struct stat st{};
+  ASSERT_EQ(::fstat(answer->fd.get(), &st), 0);
+  EXPECT_EQ(static_cast<std::size_t>(st.st_size), sizeof(secbox_board));
+  EXPECT_NE(::ftruncate(answer->fd.get(), 0), 0) << "what the supervisor has mapped stays there";
+  EXPECT_NE(::ftruncate(answer->fd.get(), st.st_size + 1), 0);
+  channel.full_table = EMFILE;
+  EXPECT_TRUE(call("prctl", arguments)->is_errno(EMFILE));
 }
 
 }  // namespace

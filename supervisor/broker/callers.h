@@ -1,0 +1,120 @@
+// Which module of a process made a call: by the word of the shim (a claim), else by the instruction pointer
+// that the kernel gives with the call. For the record, and for rules that narrow; nothing is ever allowed
+// because of it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "supervisor/audit/record.h"
+#include "supervisor/base/unique_fd.h"
+#include "supervisor/broker/board.h"
+#include "supervisor/sys/module_image.h"
+#include "supervisor/sys/module_mapping.h"
+
+namespace secbox::broker {
+
+class Call;
+class Services;
+
+// A file whose code runs in a process of the plugin.
+struct Module {
+  std::string path;
+  sys::ModuleImage image;
+};
+
+struct Caller {
+  enum class Source : std::uint8_t { Shim, Instruction };
+  Source source = Source::Instruction;
+  std::shared_ptr<const Module> module;  // null: no file's code is at the address
+  std::uint64_t offset = 0;              // in the module, as nm(1) numbers it; without a module the address
+  std::string_view function;             // of the module; "" where its symbols name none
+  std::string_view call;                 // the hooked function that was called, "" without the shim
+  std::string host, command, library;    // what the call is about, where the shim said so
+  bool invalid_claim = false;            // the shim's board held something that is no context
+
+  // The module really is at that address: its code would have had to return there.
+  [[nodiscard]] bool checked() const { return module != nullptr; }
+  // Lives as long as this.
+  [[nodiscard]] audit::CallerRef ref() const;
+};
+
+class Callers {
+ public:
+  explicit Callers(Services& services) : services_(services) {}
+
+  // The process runs another program now: nothing that was known of it holds.
+  void note_image(pid_t tgid, std::string exe);
+  // It may have mapped a module.
+  void note_mapping(pid_t tgid);
+  // The shim is there: its board, to be given to it.
+  [[nodiscard]] Result<UniqueFd> make_board(pid_t tgid);
+
+  // Who made the call that is held. Nothing before the plugin's program runs.
+  [[nodiscard]] std::optional<Caller> of(Call& call);
+  // Leaves `text` for the shim to print, where it asked for that.
+  void explain(Call& call, const std::function<std::string()>& text);
+  // Records the environment variables that the shims saw, of all processes. At the end of the session.
+  void record_variables();
+
+  // An event of this program was attributed.
+  std::function<void(std::string_view exe, bool with_context, bool checked)> on_event;
+
+ private:
+  struct Range {
+    std::uint64_t start, end, file_offset;
+    std::shared_ptr<const Module> module;
+  };
+  struct Process {
+    std::mutex mutex;
+    std::shared_ptr<Board> board;
+    std::string exe;
+    std::vector<Range> ranges;
+    std::size_t next_range = 0;
+    std::uint32_t variables_seen = 0;
+    bool owns_variables = false;  // else they are those of the process that made the board
+    bool said_invalid = false;
+  };
+  struct Claim {
+    Context context;
+    std::string text;
+  };
+
+  std::shared_ptr<Process> find(pid_t tgid) const;
+  std::shared_ptr<Process> process_of(Call& call);
+  std::shared_ptr<Process> put(pid_t tgid, std::shared_ptr<Process> process);
+  void forget_ended();
+  Board::Slot claim_of(Call& call, Process& process, const Board& board, Claim& out);
+  bool fits(Call& call, Process& process, const Context& context);
+  // The module at an address of the caller's. Null where there is none.
+  std::shared_ptr<const Module> module_at(Call& call, Process& process, std::uint64_t address,
+                                          std::uint64_t& offset);
+  std::shared_ptr<const Module> load_module(Call& call, const sys::ModuleMapping& mapping);
+  void record_variables(pid_t tgid, Process& process);
+  void record_invalid(Call& call, Process& process);
+
+  Services& services_;
+  mutable std::shared_mutex processes_mutex_;
+  std::unordered_map<pid_t, std::shared_ptr<Process>> processes_;
+  std::size_t forget_at_ = 128;
+  std::mutex modules_mutex_;
+  std::map<std::pair<dev_t, ino_t>, std::shared_ptr<const Module>> modules_;
+  std::mutex variables_mutex_;
+  std::set<std::pair<std::string, std::string>> variables_;  // program and name: each is recorded once
+};
+
+}  // namespace secbox::broker
