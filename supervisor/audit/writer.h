@@ -36,7 +36,8 @@ struct Counts {
 class CountingSink : public AuditSink {
  public:
   [[nodiscard]] Counts counts() const;
-  // From now on only session_end is written: its counts are those of the whole log.
+  // From now on only what is told of the whole session is written, coverage and session_end: its counts are
+  // those of the whole log.
   void close();
   // By "op", in the order of first use.
   [[nodiscard]] std::vector<std::pair<std::string, Counts>> counts_by_op() const;
@@ -46,7 +47,9 @@ class CountingSink : public AuditSink {
  protected:
   void count(const Record& record);  // with mutex_ held
   mutable std::mutex mutex_;  // covers the sequence number and the write: the order of lines is that of seq
-  [[nodiscard]] bool is_over(const Record& record) const { return closed_ && record.event != "session_end"; }
+  [[nodiscard]] bool is_over(const Record& record) const {
+    return closed_ && record.event != "session_end" && record.event != "coverage";
+  }
   std::uint64_t seq_ = 0;
   bool closed_ = false;
 

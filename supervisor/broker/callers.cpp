@@ -266,7 +266,8 @@ std::optional<Caller> Callers::of(Call& call) {
   }
   if (caller.host.empty() && board && call.endpoint()) caller.host = board->name_of(call.endpoint()->address);
   if (board && process->owns_variables) record_variables(call.process().tgid, *process);
-  if (on_event) on_event(process->exe, caller.source == Caller::Source::Shim, caller.checked());
+  if (on_event)
+    on_event(call.process().tgid, process->exe, caller.source == Caller::Source::Shim, caller.checked());
   return caller;
 }
 

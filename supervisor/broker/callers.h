@@ -72,7 +72,7 @@ class Callers {
   void record_variables();
 
   // An event of this program was attributed.
-  std::function<void(std::string_view exe, bool with_context, bool checked)> on_event;
+  std::function<void(pid_t tgid, std::string_view exe, bool with_context, bool checked)> on_event;
 
  private:
   struct Range {

@@ -1,18 +1,17 @@
 // execve, execveat: judged here on the pinned file and on everything that the kernel will read to start it
 // (the script's interpreters, the ELF loader), then verified by exec_verifier.cpp.
-#include <elf.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "supervisor/broker/call.h"
 #include "supervisor/broker/exec_verifier.h"
 #include "supervisor/broker/services.h"
+#include "supervisor/sys/elf_file.h"
 
 namespace secbox::broker {
 
@@ -41,30 +40,6 @@ std::string_view script_interpreter(std::string_view head) {
   head = head.substr(0, head.find('\0'));
   while (!head.empty() && (head.front() == ' ' || head.front() == '\t')) head.remove_prefix(1);
   return head.substr(0, head.find_first_of(" \t"));
-}
-
-// The loader that an ELF file asks for (PT_INTERP), or "" for a static one.
-std::string elf_loader(int fd, std::string_view head) {
-  if (head.size() < sizeof(Elf64_Ehdr) || std::memcmp(head.data(), ELFMAG, SELFMAG) != 0) return {};
-  Elf64_Ehdr header;
-  std::memcpy(&header, head.data(), sizeof header);
-  // No stricter than fs/binfmt_elf.c, which looks at no EI_CLASS and takes 64 KiB of program headers: what is
-  // passed over here would be loaded unjudged.
-  constexpr std::size_t kMaxHeaders = 65536 / sizeof(Elf64_Phdr);
-  if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum > kMaxHeaders) return {};
-  for (unsigned i = 0; i < header.e_phnum; ++i) {
-    Elf64_Phdr segment;
-    const auto at = static_cast<off_t>(header.e_phoff + i * sizeof segment);
-    if (::pread(fd, &segment, sizeof segment, at) != static_cast<ssize_t>(sizeof segment)) return {};
-    if (segment.p_type != PT_INTERP || segment.p_filesz < 2 || segment.p_filesz > sys::kMaxPath) continue;
-    std::string name(segment.p_filesz, '\0');
-    if (::pread(fd, name.data(), name.size(), static_cast<off_t>(segment.p_offset)) !=
-        static_cast<ssize_t>(name.size()))
-      return {};
-    name.resize(std::min(name.find('\0'), name.size()));
-    return name;
-  }
-  return {};
 }
 
 // What the record says of the decision, for when the call's own strings are gone.
@@ -160,7 +135,8 @@ Action exec_file(Call& call, int dirfd, const std::string& path, int flags) {
     const ssize_t got = ::pread(image.get(), buffer.data(), buffer.size(), 0);
     if (got < 0) return call.fails(errno);
     const std::string_view head(buffer.data(), static_cast<std::size_t>(got));
-    if (const std::string loader = elf_loader(image.get(), head); !loader.empty()) {
+    ticket.elf = sys::read_elf(image.get(), head);
+    if (const std::string& loader = ticket.elf.loader; !loader.empty()) {
       PinnedPath pinned;
       // Not there, or not to be reached: it could be by the time that the kernel looks.
       if (const int error = call.resolve(AT_FDCWD, loader, sys::LastLink::Follow, pinned); error != 0)

@@ -202,6 +202,8 @@ void ExecVerifier::attach(ExecTicket ticket) {
     audit::Record record = base_record(ticket);
     record.enforcement = audit::Enforcement::None;
     if (write(record, false)) {
+      if (on_image)
+        on_image({.tgid = ticket.caller_tgid, .exe = ticket.resolved, .shim = {.why = kNotVerified}});
       (void)services_.channel.reply_continue(ticket.id);  // Continue: auditing, nothing is to be refused
     } else {
       (void)services_.channel.reply_errno(ticket.id, EIO);
@@ -382,7 +384,9 @@ void ExecVerifier::verify(pid_t tgid, const ExecTicket& ticket) {
   record.exe = exe;
   record.enforcement = audit::Enforcement::Verified;
   if (!write(record, false)) (void)::kill(tgid, SIGKILL);
-  if (on_image) on_image(Image{.tgid = tgid, .exe = exe});
+  const ShimGiven shim =
+      why.empty() ? inject_shim(services_, tgid, ticket.elf, exe) : ShimGiven{.why = kNotVerified};
+  if (on_image) on_image({.tgid = tgid, .exe = exe, .shim = shim});
   (void)::ptrace(PTRACE_DETACH, tgid, nullptr, nullptr);
 }
 

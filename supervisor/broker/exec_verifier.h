@@ -24,6 +24,8 @@
 #include "supervisor/base/unique_fd.h"
 #include "supervisor/broker/callers.h"
 #include "supervisor/broker/services.h"
+#include "supervisor/broker/shim_injection.h"
+#include "supervisor/sys/elf_file.h"
 
 namespace secbox::broker {
 
@@ -36,6 +38,7 @@ struct ExecTicket {
   dev_t loader_dev = 0;  // the ELF loader that it asks for, where it asks for one, and its canonical name
   ino_t loader_ino = 0;
   std::string loader;
+  sys::ElfFile elf;  // what the image's file says
   std::string
       script;  // the name as passed, where the file is a script: the interpreter must be given this very one
   std::string as_written, resolved, name, permission, reason, rule_id, rule_layer, rule_file, rule_text;
@@ -53,10 +56,11 @@ struct ExecTicket {
 
 class ExecVerifier {
  public:
-  // What a process became: the control thread keeps the coverage.
+  // What a process became.
   struct Image {
     pid_t tgid = 0;
     std::string exe;
+    ShimGiven shim;
   };
 
   explicit ExecVerifier(Services& services) : services_(services) {}

@@ -131,6 +131,8 @@ class Services {
   // The first process is about to end: ends the rest of the session, then returns. Called on a receiver; the
   // other one goes on.
   std::function<void()> on_first_process_exit;
+  // The library that new programs are given: see shim_injection.h. "" = none.
+  std::string shim;
   // The shim said that it was loaded into this process, and has its board.
   std::function<void(pid_t tgid)> on_hello;
   // A regular file was opened for writing, or made; `size` is what it begins with. Must not block.

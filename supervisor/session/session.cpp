@@ -64,7 +64,6 @@ Result<Prepared> make_plans(SessionPlan& plan) {
   launch::set_variable(environment, "SECBOX_PLUGIN", plan.plugin);
   launch::set_variable(environment, "TMPDIR", plan.tmp_dir);
   launch::set_variable(environment, "XDG_RUNTIME_DIR", plan.tmp_dir);
-  if (!plan.shim.empty()) launch::set_variable(environment, "LD_PRELOAD", plan.shim);
 
   launch::PluginPlan& plugin = prepared.plugin;
   plugin.program = plan.program;

@@ -486,11 +486,12 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
     asio::post(control_->io(), [this, event] { on_limit(event, Plugin::Runs); });
   };
   callers_ = std::make_unique<broker::Callers>(services);
-  services.callers = callers_.get();
-  services.on_hello = [this](pid_t tgid) {
-    const std::lock_guard lock(coverage_mutex_);
-    with_shim_.insert(tgid);
+  callers_->on_event = [this](pid_t process, std::string_view exe, bool with_context, bool checked) {
+    coverage_.note_event(process, exe, with_context, checked);
   };
+  services.callers = callers_.get();
+  if (broker::can_be_preloaded(plan_.shim)) services.shim = plan_.shim;
+  services.on_hello = [this](pid_t tgid) { coverage_.note_hello(tgid); };
   services.on_audit_failure = [this] {
     if (audit_failed_.exchange(true)) return;
     stderr_.print("secbox: the audit log cannot be written: the plugin is stopped\n");
@@ -498,10 +499,9 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   };
   execs_->on_image = [this](const broker::ExecVerifier::Image& image) {
     callers_->note_image(image.tgid, image.exe);
-    const std::lock_guard lock(coverage_mutex_);
-    ++images_;
-    image_pids_.insert(image.tgid);
-    if (images_ == 1) asio::post(control_->io(), [this] { control_->note_started(); });
+    const std::uint64_t images =
+        coverage_.note_image(image.tgid, image.exe, image.shim.injected, image.shim.why);
+    if (images == 1) asio::post(control_->io(), [this] { control_->note_started(); });
   };
   if (plan_.shape == Shape::Parent) {
     execs_->on_child_event = [this] { asio::post(control_->io(), [this] { control_->mirror_stop(); }); };
@@ -564,18 +564,12 @@ void Supervisor::finish(std::optional<int> wait_status, Plugin plugin) {
   closed_ = true;
   sink_->close();
   const audit::Counts counts = sink_->counts();
-  std::uint64_t with_shim = 0;
-  std::uint64_t images = 0;
-  {
-    const std::lock_guard coverage(coverage_mutex_);
-    images = images_;
-    for (const pid_t pid : with_shim_) with_shim += image_pids_.contains(pid) ? 1U : 0U;
-  }
+  write_coverage();
   std::vector<std::pair<std::string, std::string>> extra{
       {"counts", "{\"allow\":" + std::to_string(counts.allow) + ",\"deny\":" + std::to_string(counts.deny) +
                      ",\"would_deny\":" + std::to_string(counts.would_deny) + "}"},
-      {"coverage", "{\"images\":" + std::to_string(images) +
-                       ",\"processes_with_shim\":" + std::to_string(with_shim) + "}"}};
+      {"coverage", "{\"images\":" + std::to_string(coverage_.images()) +
+                       ",\"processes_with_shim\":" + std::to_string(coverage_.processes_with_shim()) + "}"}};
   if (wait_status) {
     extra.emplace_back("exit", WIFSIGNALED(*wait_status)
                                    ? "{\"signal\":" + std::to_string(WTERMSIG(*wait_status)) + "}"
@@ -605,6 +599,17 @@ void Supervisor::finish(std::optional<int> wait_status, Plugin plugin) {
   }
   print_denials(footer);
   remove_tmp_dir();
+}
+
+void Supervisor::write_coverage() {
+  if (coverage_.images() == 0) return;  // nothing was started
+  const std::vector<std::pair<std::string, std::string>> extra{{"images", coverage_.json()}};
+  audit::Record record;
+  record.event = "coverage";
+  record.op = "coverage";
+  record.result = "ok";
+  record.extra = extra;
+  if (!sink_->write(record)) audit_failed_ = true;
 }
 
 void Supervisor::on_limit(const limits::Event& event, Plugin plugin) {

@@ -7,7 +7,6 @@
 #include <optional>
 #include <string>
 #include <thread>
-#include <unordered_set>
 #include <vector>
 
 #include "supervisor/audit/denial_message.h"
@@ -25,6 +24,7 @@
 #include "supervisor/session/host_names.h"
 #include "supervisor/session/processes.h"
 #include "supervisor/session/session.h"
+#include "supervisor/session/shim_coverage.h"
 #include "supervisor/session/stderr_stream.h"
 #include "supervisor/session/written_files.h"
 #include "supervisor/sys/notify_fd.h"
@@ -66,6 +66,7 @@ class Supervisor {
 
   explicit Supervisor(const SessionPlan& plan, sys::Procfs proc);
   void write_session_start(const launch::Environment& environment);
+  void write_coverage();
   // Records it, says it, and, where the plugin runs, ends it if that follows.
   enum class Plugin : std::uint8_t { Runs, Exits, IsDead };
   void on_limit(const limits::Event& event, Plugin plugin);
@@ -144,10 +145,7 @@ class Supervisor {
   UniqueFd pending_end_;  // of the operator's stderr, while there is text
   std::function<void()> wake_printer_;
 
-  std::mutex coverage_mutex_;
-  std::uint64_t images_ = 0;
-  std::unordered_set<pid_t> with_shim_;
-  std::unordered_set<pid_t> image_pids_;
+  ShimCoverage coverage_;
 };
 
 }  // namespace secbox::session

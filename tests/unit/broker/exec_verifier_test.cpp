@@ -103,7 +103,10 @@ class ExecVerifierTest : public testing::Test {
     services->on_audit_failure = [this] { ++audit_failures; };
     services->on_denial = [this](const audit::Record&, std::uint64_t) { ++denials; };
     verifier = std::make_unique<ExecVerifier>(*services);
-    verifier->on_image = [this](const ExecVerifier::Image& image) { started = image.exe; };
+    verifier->on_image = [this](const ExecVerifier::Image& image) {
+      started = image.exe;
+      given = image.shim;
+    };
     ASSERT_TRUE(verifier->prepare());
     ASSERT_TRUE(verifier->start());
   }
@@ -165,7 +168,8 @@ class ExecVerifierTest : public testing::Test {
   std::unique_ptr<ExecVerifier> verifier;
   std::atomic<int> audit_failures = 0;
   std::atomic<int> denials = 0;
-  std::string started;  // the image that on_image told
+  std::string started;  // the image that on_image told, and its shim
+  ShimGiven given;
   std::string written;
 };
 
@@ -177,6 +181,62 @@ TEST_F(ExecVerifierTest, RunsWhatWasApprovedAndRecordsIt) {
   EXPECT_EQ(sink.lines()[0].enforcement, audit::Enforcement::Verified);
   EXPECT_EQ(started, std::filesystem::canonical("/bin/true"));
   EXPECT_EQ(denials, 0);
+}
+
+TEST_F(ExecVerifierTest, GivesTheShimToWhatWasApproved) {
+  const std::string script =
+      write_file("#!/bin/sh\n[ \"$NAME$LD_PRELOAD\" = value/usr/lib/shim.so ] && exit 5\n");
+  struct stat st{};
+  ASSERT_EQ(::stat(script.c_str(), &st), 0);
+  hold(script);
+  services->mode = Mode::Audit;
+  services->shim = "/usr/lib/shim.so";  // the loader says that it is not there, and goes on
+  ExecTicket approved = ticket("/bin/sh");
+  approved.script = script;
+  approved.file_dev = st.st_dev;
+  approved.file_ino = st.st_ino;
+  approved.elf = {.is_native = true, .loader = kLoader};
+  EXPECT_EQ(run(std::move(approved)), 5);
+  EXPECT_TRUE(given.injected);
+  EXPECT_EQ(given.why, "");
+  EXPECT_EQ(sink.lines().size(), 1U);
+}
+
+TEST_F(ExecVerifierTest, GivesNoShimToWhatItIsNotFor) {
+  struct Row {
+    const char* shim;
+    sys::ElfFile elf;
+    std::string_view why;
+  };
+  const Row rows[] = {
+      {"", {.is_native = true, .loader = kLoader}, "no-shim"},
+      {"/usr/lib/shim.so", {}, "other-format"},
+      {"/usr/lib/shim.so", {.is_native = true}, "static"},
+      {"/usr/lib/shim.so", {.is_native = true, .has_go_note = true}, "go"},
+      {"/usr/lib/shim.so", {.is_native = true, .loader = "/lib/ld-musl-x86_64.so.1"}, "other-libc"},
+  };
+  for (const Row& row : rows) {
+    hold("/bin/true");
+    services->mode = Mode::Audit;
+    services->shim = row.shim;
+    ExecTicket approved = ticket("/bin/true");
+    approved.elf = row.elf;
+    EXPECT_EQ(run(std::move(approved)), 0);
+    EXPECT_FALSE(given.injected);
+    EXPECT_EQ(given.why, row.why);
+  }
+}
+
+TEST_F(ExecVerifierTest, AuditingGivesNoShimToAnotherProgramThanTheApprovedOne) {
+  hold("/bin/true");
+  services->mode = Mode::Audit;
+  services->shim = "/usr/lib/shim.so";
+  ExecTicket other = ticket("/bin/false");
+  other.enforce = false;
+  other.elf = {.is_native = true, .loader = kLoader};
+  EXPECT_EQ(run(std::move(other)), 0);
+  EXPECT_FALSE(given.injected);
+  EXPECT_EQ(given.why, kNotVerified);
 }
 
 TEST_F(ExecVerifierTest, KillsAnotherProgramThanTheApprovedOne) {
