@@ -34,6 +34,9 @@ inline constexpr VerbSet kPathVerbs = kFileVerbs | Verb::ExecRun;  // over absol
   return rule.layer == Layer::Protected ? Tier::Protected : Tier::Deny;
 }
 
+// For canonical texts: one word, whatever is in it.
+void append_quoted(std::string& out, std::string_view text);
+
 // The part that copies of a ruleset share: it does not depend on what host names stand for.
 struct RulesetCore {
   std::vector<Rule> rules;

@@ -131,21 +131,6 @@ bool is_directory_name(std::string_view path) { return path.starts_with('/') && 
 
 constexpr char kHex[] = "0123456789abcdef";
 
-void append_quoted(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte > 0x20 && byte < 0x7f && c != '"' && c != '\\') {
-      out += c;
-    } else {
-      out += "\\x";
-      out += kHex[byte >> 4];
-      out += kHex[byte & 0xf];
-    }
-  }
-  out += '"';
-}
-
 std::string net_text(const NetPattern& pattern) {
   std::string out;
   if (pattern.transport) out += *pattern.transport == Transport::Tcp ? "tcp/" : "udp/";
@@ -190,6 +175,21 @@ std::string canonical_line(const Rule& rule) {
 }
 
 }  // namespace
+
+void append_quoted(std::string& out, std::string_view text) {
+  out += '"';
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte > 0x20 && byte < 0x7f && c != '"' && c != '\\') {
+      out += c;
+    } else {
+      out += "\\x";
+      out += kHex[byte >> 4];
+      out += kHex[byte & 0xf];
+    }
+  }
+  out += '"';
+}
 
 std::string_view layer_name(Layer layer) {
   switch (layer) {
