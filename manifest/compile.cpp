@@ -15,6 +15,7 @@ namespace {
 
 using checker::Effect;
 using checker::Layer;
+using checker::ModuleRule;
 using checker::PathPattern;
 using checker::Rule;
 using checker::Verb;
@@ -97,12 +98,31 @@ class Compiler {
     add_flags(options_.allow, "--allow", Effect::Allow);
     add_flags(options_.deny, "--deny", Effect::Deny);
 
-    collect_changeable();
-    names_.resize(rules_.size());
-    for (std::size_t i = 0; i < rules_.size(); ++i) add_aliases(i);
+    collect_changeable(rules_);
+    follow_links();
     lint_overlaps(rules_, columns_, diagnostics_);
     seal_programs();
     return std::move(rules_);
+  }
+
+  std::vector<ModuleRule> run_modules(const std::vector<Rule>& rules) {
+    collect_changeable(rules);
+    std::vector<ModuleRule> modules;
+    for (std::size_t i = 0; i < manifest_.modules.size(); ++i) {
+      const ModuleEntry& entry = manifest_.modules[i];
+      ModuleRule module;
+      module.text = entry.match.use;
+      module.match = read_match(entry.match);
+      rules_.clear();
+      columns_.clear();
+      for (std::size_t j = 0; j < entry.deny.size(); ++j)
+        add_denial(entry.deny[j], "modules[" + std::to_string(i) + "].deny[" + std::to_string(j) + "]");
+      follow_links();
+      lint_denials(rules_, columns_, rules, diagnostics_);
+      module.deny = std::move(rules_);
+      if (!module.match.empty()) modules.push_back(std::move(module));
+    }
+    return modules;
   }
 
  private:
@@ -113,6 +133,49 @@ class Compiler {
   }
   void problem(const Entry& entry, const GrammarError& error) {
     problem(entry, Severity::Error, error.code, error.message, error.hint);
+  }
+
+  // Of a module's path; empty after an error.
+  std::vector<std::string> read_match(const Entry& match) {
+    std::vector<std::string> stand_ins;
+    auto patterns = module_patterns(match.use, options_.variables, stand_ins);
+    if (!patterns) {
+      problem(match, patterns.error());
+      return {};
+    }
+    warn_of_stand_ins(match, stand_ins);
+    // The kernel tells the name that the file has, not the one that it was opened by.
+    for (std::size_t i = 0, count = patterns->size(); i < count; ++i) {
+      const std::string pattern = (*patterns)[i];
+      if (!pattern.starts_with('/')) continue;
+      const std::string prefix = checker::literal_prefix(pattern);
+      const std::string& resolved = resolver_.resolve(prefix).path;
+      if (resolved != prefix) push_unique(*patterns, behind(resolved, pattern, prefix));
+    }
+    std::erase_if(*patterns, [](const std::string& pattern) { return pattern.size() > kLongestPattern; });
+    return std::move(*patterns);
+  }
+
+  void add_denial(const Entry& entry, const std::string& id) {
+    const std::size_t before = rules_.size();
+    add(entry, id, Effect::Deny, Layer::Manifest);
+    for (std::size_t i = before; i < rules_.size(); ++i) {
+      for (const auto* nets : {&rules_[i].nets, &rules_[i].except_nets}) {
+        const auto named = std::ranges::find_if(*nets, [](const auto& net) { return !net.host.empty(); });
+        if (named == nets->end()) continue;
+        problem(entry, Severity::Error, "SBX-V141",
+                "\"" + entry.use + "\" goes by the name of a host, \"" + named->host +
+                    "\": rules by module know addresses alone",
+                "write addresses (10.0.0.0/8), a group (@private), or *");
+        return;
+      }
+    }
+  }
+
+  void warn_of_stand_ins(const Entry& entry, const std::vector<std::string>& stand_ins) {
+    for (const std::string& name : stand_ins)
+      problem(entry, Severity::Warning, "SBX-V122", "${" + name + "} has a value only where a host gives one",
+              "a run without such a host is refused");
   }
 
   struct Reading {
@@ -132,9 +195,7 @@ class Compiler {
     }
     if (!scope->warning.empty())
       problem(entry, Severity::Warning, "SBX-V191", scope->warning, "name the hosts that are meant");
-    for (const std::string& name : scope->stand_ins)
-      problem(entry, Severity::Warning, "SBX-V122", "${" + name + "} has a value only where a host gives one",
-              "a run without such a host is refused");
+    warn_of_stand_ins(entry, scope->stand_ins);
     return Reading{*grant, std::move(*scope)};
   }
 
@@ -230,8 +291,8 @@ class Compiler {
   static Verb lowest(VerbSet verbs) { return static_cast<Verb>(verbs.bits() & (~verbs.bits() + 1U)); }
 
   // Where the plugin may make or change names, under every name that such a place has.
-  void collect_changeable() {
-    for (const Rule& rule : rules_) {
+  void collect_changeable(const std::vector<Rule>& rules) {
+    for (const Rule& rule : rules) {
       if (rule.effect == Effect::Deny) continue;
       for (const PathPattern& pattern : rule.paths) {
         if (is_everything(pattern) || pattern == "*") {  // "*": ipc:unix
@@ -301,6 +362,11 @@ class Compiler {
     const checker::Source& source = rules_[at].source;
     diagnostics_.all.push_back({Severity::Warning, code, std::move(message), source.file, source.line,
                                 columns_[at], source.pointer, std::move(hint)});
+  }
+
+  void follow_links() {
+    names_.assign(rules_.size(), {});
+    for (std::size_t i = 0; i < rules_.size(); ++i) add_aliases(i);
   }
 
   void add_aliases(std::size_t at) {
@@ -417,6 +483,12 @@ class Compiler {
 
 std::vector<Rule> compile(const Manifest& manifest, const CompileOptions& options, Diagnostics& diagnostics) {
   return Compiler(manifest, options, diagnostics).run();
+}
+
+std::vector<ModuleRule> compile_modules(const Manifest& manifest, const CompileOptions& options,
+                                        const std::vector<Rule>& rules, Diagnostics& diagnostics) {
+  if (manifest.modules.empty()) return {};
+  return Compiler(manifest, options, diagnostics).run_modules(rules);
 }
 
 }  // namespace secbox::manifest

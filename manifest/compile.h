@@ -8,6 +8,7 @@
 #include "manifest/grammar.h"
 #include "manifest/links.h"
 #include "manifest/manifest.h"
+#include "supervisor/checker/module_rules.h"
 #include "supervisor/checker/ruleset.h"
 
 namespace secbox::manifest {
@@ -27,5 +28,12 @@ struct CompileOptions {
 // own next run with a link), or leads out of the plugin's own directories, which its author filled.
 [[nodiscard]] std::vector<checker::Rule> compile(const Manifest& manifest, const CompileOptions& options,
                                                  Diagnostics& diagnostics);
+
+// The rules by module. `rules` is what compile() gave: what is denied to the whole plugin already needs no
+// second denial (SBX-V207), and what the plugin may change is known from it.
+[[nodiscard]] std::vector<checker::ModuleRule> compile_modules(const Manifest& manifest,
+                                                               const CompileOptions& options,
+                                                               const std::vector<checker::Rule>& rules,
+                                                               Diagnostics& diagnostics);
 
 }  // namespace secbox::manifest

@@ -629,6 +629,43 @@ std::expected<std::vector<NetPattern>, GrammarError> net_patterns(std::string_vi
   return patterns;
 }
 
+std::expected<std::vector<std::string>, GrammarError> module_patterns(std::string_view match,
+                                                                      const Variables& variables,
+                                                                      std::vector<std::string>& stand_ins) {
+  const auto text = expand_variables(match, variables, Quoting::Pattern, stand_ins);
+  if (!text) return std::unexpected(text.error());
+  auto expanded = expand_braces(*text);
+  if (!expanded) return std::unexpected(expanded.error());
+  for (std::string& pattern : *expanded) {
+    const auto matches_nothing = [&](const char* why, std::string hint) {
+      return error("SBX-V140", "\"" + pattern + "\" matches no module: " + why, std::move(hint));
+    };
+    if (has_open_class(pattern)) return open_class(pattern);
+    // "." and "//" are in no path that the kernel tells.
+    std::string clean;
+    for (std::size_t at = 0; at <= pattern.size();) {
+      const std::size_t end = std::min(pattern.find('/', at), pattern.size());
+      const std::string part = pattern.substr(at, end - at);
+      if (part == "..")
+        return error("SBX-V127", "\"..\" in the pattern \"" + pattern + "\"", "write the path that is meant");
+      const bool is_noise = (part.empty() && at != 0 && end != pattern.size()) || part == ".";
+      if (!is_noise) clean += part + (end < pattern.size() ? "/" : "");
+      at = end + 1;
+    }
+    if (clean.empty() || clean == "/")
+      return matches_nothing("it names none", "*/libfoo.so*, or /usr/lib/**");
+    if (clean.ends_with('/'))
+      return matches_nothing("a module is a file, and this a directory", clean + "**, for all that is in it");
+    if (clean.size() > kLongestPattern)
+      return error("SBX-V118", "a pattern of " + std::to_string(clean.size()) + " bytes", "at most 4096");
+    if (clean.find('/') != std::string::npos &&
+        std::string_view("/*?[").find(clean[0]) == std::string_view::npos)
+      return matches_nothing("it is compared with the whole path, which begins with \"/\"", "*/" + clean);
+    pattern = std::move(clean);
+  }
+  return expanded;
+}
+
 std::expected<Scope, GrammarError> read_scope(const Grant& grant, const Variables& variables) {
   Scope scope;
   const auto name_error = [&](const char* hint) {

@@ -70,6 +70,12 @@ struct Scope {
 };
 [[nodiscard]] std::expected<Scope, GrammarError> read_scope(const Grant& grant, const Variables& variables);
 
+// The globs that the "match" of a rule by module stands for: each over the whole path of a module, or,
+// without a
+// '/', over its last component. See checker::ModuleRule.
+[[nodiscard]] std::expected<std::vector<std::string>, GrammarError> module_patterns(
+    std::string_view match, const Variables& variables, std::vector<std::string>& stand_ins);
+
 // What is wrong with `except` as an exception of `use`: of another class, or about none of its verbs.
 [[nodiscard]] std::expected<void, GrammarError> check_exception(const Grant& use, const Grant& except);
 

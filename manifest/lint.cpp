@@ -269,7 +269,47 @@ class OverlapLint {
   bool stopped_ = false;
 };
 
+bool net_covers(const checker::NetPattern& wide, const checker::NetPattern& narrow) {
+  if (wide.transport && wide.transport != narrow.transport) return false;
+  if (wide.port_low > narrow.port_low || wide.port_high < narrow.port_high) return false;
+  if (!wide.host.empty() || !narrow.host.empty() || wide.prefix_bits > narrow.prefix_bits) return false;
+  for (int bit = 0; bit < wide.prefix_bits; ++bit) {
+    const auto byte = static_cast<std::size_t>(bit / 8);
+    if (((wide.network[byte] ^ narrow.network[byte]) >> (7 - bit % 8) & 1) != 0) return false;
+  }
+  return true;
+}
+
+bool denies_all_of(const Rule& wide, const Rule& narrow) {
+  // What is implied nobody wrote down.
+  if (wide.effect != Effect::Deny || wide.layer == Layer::Implied) return false;
+  if (!wide.verbs.contains(narrow.verbs)) return false;
+  if (!wide.except_paths.empty() || !wide.except_nets.empty()) return false;
+  const auto path_is_denied = [&](const PathPattern& pattern) {
+    return std::ranges::any_of(wide.paths, [&](const PathPattern& other) { return covers(other, pattern); });
+  };
+  const auto net_is_denied = [&](const checker::NetPattern& pattern) {
+    return std::ranges::any_of(wide.nets,
+                               [&](const checker::NetPattern& other) { return net_covers(other, pattern); });
+  };
+  return std::ranges::all_of(narrow.paths, path_is_denied) && std::ranges::all_of(narrow.nets, net_is_denied);
+}
+
 }  // namespace
+
+void lint_denials(const std::vector<Rule>& denials, const std::vector<int>& columns,
+                  const std::vector<Rule>& rules, Diagnostics& diagnostics) {
+  for (std::size_t i = 0; i < denials.size(); ++i) {
+    const auto wide =
+        std::ranges::find_if(rules, [&](const Rule& rule) { return denies_all_of(rule, denials[i]); });
+    if (wide == rules.end()) continue;
+    const checker::Source& at = denials[i].source;
+    diagnostics.all.push_back(
+        {Severity::Warning, "SBX-V207",
+         "\"" + at.text + "\" is denied to the whole plugin already, by \"" + wide->source.text + "\"",
+         at.file, at.line, columns[i], at.pointer, "the second denial may go"});
+  }
+}
 
 void lint_overlaps(const std::vector<Rule>& rules, const std::vector<int>& columns,
                    Diagnostics& diagnostics) {

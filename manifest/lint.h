@@ -17,4 +17,8 @@ namespace secbox::manifest {
 void lint_overlaps(const std::vector<checker::Rule>& rules, const std::vector<int>& columns,
                    Diagnostics& diagnostics);
 
+// A denial for a module that the whole plugin is denied anyway (SBX-V207). Only sure ones are reported.
+void lint_denials(const std::vector<checker::Rule>& denials, const std::vector<int>& columns,
+                  const std::vector<checker::Rule>& rules, Diagnostics& diagnostics);
+
 }  // namespace secbox::manifest

@@ -51,7 +51,7 @@ class Reader {
     }
     check_keys(root, "",
                {"$schema", "id", "name", "version", "type", "description", "entry_point", "protocol",
-                "presets", "permissions", "registers", "limits", "timeouts", "env"});
+                "presets", "permissions", "registers", "limits", "timeouts", "env", "modules"});
     read_schema(root);
     read_text(root, "id", manifest_.id);
     read_text(root, "name", manifest_.name);
@@ -72,6 +72,7 @@ class Reader {
     if (const Node* presets = root.find("presets")) read_presets(*presets);
     if (const Node* permissions = root.find("permissions")) read_permissions(*permissions);
     if (const Node* env = root.find("env")) read_env(*env);
+    if (const Node* modules = root.find("modules")) read_modules(*modules);
     read_limits(root);
     if (const Node* registers = root.find("registers")) read_registers(*registers);
     return manifest_;
@@ -111,16 +112,20 @@ class Reader {
     return out;
   }
 
-  void check_keys(const Node& object, const std::string& pointer,
-                  const std::vector<std::string_view>& known) {
+  // `hint_for` has the hint for a key that is no mere slip, or "".
+  void check_keys(
+      const Node& object, const std::string& pointer, const std::vector<std::string_view>& known,
+      const char* (*hint_for)(std::string_view) = [](std::string_view) { return ""; }) {
     for (const auto& [key, value] : object.members) {
       if (key.starts_with("x-") || std::find(known.begin(), known.end(), key) != known.end()) continue;
       const std::string near = nearest_word(key, known);
       std::string list;
       for (const std::string_view word : known) list += (list.empty() ? "" : ", ") + std::string(word);
+      const std::string hint = hint_for(key);
       problem(value, pointer + "/" + escape_pointer(key), "SBX-V106", "unknown key \"" + key + "\"",
-              near.empty() ? "known here: " + list + "; keys that begin with x- are ignored"
-                           : "did you mean \"" + near + "\"?");
+              !hint.empty()  ? hint
+              : near.empty() ? "known here: " + list + "; keys that begin with x- are ignored"
+                             : "did you mean \"" + near + "\"?");
     }
   }
 
@@ -365,6 +370,69 @@ class Reader {
                         .column = item.column});
       }
     }
+  }
+
+  static const char* hint_for_module_key(std::string_view key) {
+    for (const std::string_view grants : {"allow", "permissions", "required", "optional", "env", "use"}) {
+      if (key == grants)
+        return "rules by module never widen: an entry has \"match\", \"deny\" and \"reason\" alone";
+    }
+    return "";
+  }
+
+  void read_modules(const Node& node) {
+    if (!expect(node, Node::Kind::Array, "/modules", "a list of objects")) return;
+    for (std::size_t i = 0; i < node.items.size(); ++i)
+      read_module(node.items[i], "/modules/" + std::to_string(i));
+  }
+
+  void read_module(const Node& node, const std::string& pointer) {
+    if (!expect(node, Node::Kind::Object, pointer, "an object with match and deny")) return;
+    check_keys(node, pointer, {"match", "deny", "reason"}, hint_for_module_key);
+    for (const char* key : {"match", "deny"}) {
+      if (node.find(key) == nullptr)
+        problem(node, pointer, "SBX-V107", "a rule by module without \"" + std::string(key) + "\"",
+                R"({"match": "*/libfoo.so*", "deny": ["net:connect:*"], "reason": "..."})");
+    }
+    ModuleEntry module;
+    if (const Node* match = node.find("match")) read_match(*match, pointer + "/match", module.match);
+    const Node* deny = node.find("deny");
+    if (deny != nullptr && expect(*deny, Node::Kind::Array, pointer + "/deny", "a list of permissions")) {
+      if (deny->items.empty())
+        warn(*deny, pointer + "/deny", "SBX-V206", "this denies nothing", "name what the module may not do");
+      for (std::size_t i = 0; i < deny->items.size(); ++i)
+        read_module_denial(deny->items[i], pointer + "/deny/" + std::to_string(i), module.deny);
+    }
+    const Node* reason = node.find("reason");
+    if (reason != nullptr && expect(*reason, Node::Kind::String, pointer + "/reason", "a string") &&
+        is_plain(*reason, pointer + "/reason")) {
+      for (Entry& entry : module.deny) {
+        if (entry.reason.empty()) entry.reason = reason->text;
+      }
+    }
+    manifest_.modules.push_back(std::move(module));
+  }
+
+  void read_match(const Node& node, const std::string& pointer, Entry& match) {
+    if (!expect(node, Node::Kind::String, pointer, "a pattern") || !is_plain(node, pointer)) return;
+    match.use = node.text;
+    match.source = source_of(node, pointer, node.text);
+    match.column = node.column;
+    std::vector<std::string> stand_ins;
+    if (const auto patterns = module_patterns(node.text, stand_in_variables(), stand_ins); !patterns)
+      problem(node, pointer, patterns.error().code.c_str(), patterns.error().message, patterns.error().hint);
+  }
+
+  void read_module_denial(const Node& node, const std::string& pointer, std::vector<Entry>& out) {
+    auto entry = read_entry(node, pointer, nullptr);
+    if (!entry) return;
+    if (const auto grant = parse_grant(entry->use); grant && grant->kind == GrantClass::Env) {
+      problem(node, pointer, "SBX-V142",
+              "\"" + entry->use +
+                  "\": the environment is one for all modules, and filled before any of them runs",
+              "deny it for the plugin, in env.deny");
+    }
+    out.push_back(std::move(*entry));
   }
 
   void read_limits(const Node& root) {

@@ -20,12 +20,19 @@ struct Entry {
   int column = 0;  // 1-based, beside source.line
 };
 
+// What one library, or one program, is denied besides.
+struct ModuleEntry {
+  Entry match;  // `use` is the glob over its path
+  std::vector<Entry> deny;
+};
+
 struct Manifest {
   std::string id, name, version, type, description, protocol;
   std::vector<std::string> entry_point;
   std::vector<std::string> presets = {"base"};
   std::vector<Entry> required, optional, deny;
   std::vector<Entry> env_allow, env_deny;  // `use` is a name or a glob over names
+  std::vector<ModuleEntry> modules;
   Limits limits;
   Timeouts timeouts;
   // Members that the manifest sets itself ("limits/memory", null as well): a configuration's defaults are for

@@ -109,6 +109,10 @@ bool same_rule(const checker::Rule& a, const checker::Rule& b) {
          std::ranges::equal(a.except_nets, b.except_nets, same_net);
 }
 
+bool same_module(const checker::ModuleRule& a, const checker::ModuleRule& b) {
+  return a.text == b.text && a.match == b.match && std::ranges::equal(a.deny, b.deny, same_rule);
+}
+
 void require_positions(const Node& node, int lines) {
   require(node.line >= 0 && node.line <= lines && node.column >= 0, "a position inside of the file");
   for (const Node& item : node.items) require_positions(item, lines);
@@ -131,7 +135,12 @@ std::optional<std::string> check_document(manifest::Format format, std::string_v
   return plain;
 }
 
-std::optional<std::vector<checker::Rule>> check_load(manifest::Format format, std::string_view text) {
+struct Compiled {
+  std::vector<checker::Rule> rules;
+  std::vector<checker::ModuleRule> modules;
+};
+
+std::optional<Compiled> check_load(manifest::Format format, std::string_view text) {
   const manifest::Loaded loaded = manifest::load_manifest_text(text, format, "fuzz");
   require(loaded.manifest.has_value() != loaded.diagnostics.has_errors(), "a manifest, or errors");
   if (!loaded.manifest) return std::nullopt;
@@ -141,24 +150,38 @@ std::optional<std::vector<checker::Rule>> check_load(manifest::Format format, st
       .home = "/home/[a]*", .cwd = "/c", .tmp = "/tmp/t", .plugin_dir = "/p", .plugin_data = "", .host = {}};
   options.links = &links;
   manifest::Diagnostics diagnostics;
-  std::vector<checker::Rule> rules = manifest::compile(*loaded.manifest, options, diagnostics);
+  Compiled compiled;
+  compiled.rules = manifest::compile(*loaded.manifest, options, diagnostics);
+  compiled.modules = manifest::compile_modules(*loaded.manifest, options, compiled.rules, diagnostics);
   if (diagnostics.has_errors()) return std::nullopt;
-  return rules;
+  return compiled;
 }
 
 }  // namespace
 
 void check_manifest(manifest::Format format, std::string_view text) {
   const auto plain = check_document(format, text);
-  const auto rules = check_load(format, text);
+  const auto compiled = check_load(format, text);
   if (plain) {
     const auto again = check_load(manifest::Format::Json, *plain);
-    require(rules.has_value() == again.has_value(), "right or wrong in any format");
-    if (rules) require(std::ranges::equal(*rules, *again, same_rule), "and it grants the same");
+    require(compiled.has_value() == again.has_value(), "right or wrong in any format");
+    if (compiled) {
+      require(std::ranges::equal(compiled->rules, again->rules, same_rule), "and it grants the same");
+      require(std::ranges::equal(compiled->modules, again->modules, same_module), "and denies the same");
+    }
   }
-  if (!rules) return;
+  if (!compiled) return;
 
-  const auto ruleset = checker::Ruleset::make(*rules);
+  const auto modules = checker::ModuleRules::make(compiled->modules);
+  require(modules.has_value(), "what compiles without an error can be looked up");
+  for (const char* module : {"", "libfoo.so", "/usr/lib/libfoo.so.1"}) {
+    const auto denied = modules->denies(
+        module,
+        {.verbs = checker::Verb::FileRead, .as_written = "/etc/x", .resolved = "/etc/x", .endpoint = {}});
+    require(!denied || (!denied->allowed() && denied->rule() != nullptr),
+            "a module is denied, never allowed");
+  }
+  const auto ruleset = checker::Ruleset::make(compiled->rules);
   require(ruleset.has_value(), "what compiles without an error is a ruleset");
   // Spellings that no grant may ever cover.
   for (const char* path : {"", "relative", "/a/../b", "/.."}) {

@@ -70,6 +70,15 @@ constexpr Code kCodes[] = {
     {"SBX-V134", "No port, or no range of ports."},
     {"SBX-V135", "No such group of addresses: @loopback, @private, @metadata."},
     {"SBX-V136", "No host name; or a whole top-level domain (*.com)."},
+    {"SBX-V140",
+     "The \"match\" of a rule by module that can match nothing. It is compared with the whole path of the\n"
+     "module's file (*/libfoo.so*, /usr/lib/**), or, without a '/', with the file's name (libfoo.so*)."},
+    {"SBX-V141",
+     "A rule by module that goes by the name of a host. Write addresses (10.0.0.0/8), a group (@private) or "
+     "*;\n"
+     "names are for the permissions of the plugin."},
+    {"SBX-V142",
+     "A variable in a rule by module: the environment is one for all modules. Deny it in env.deny."},
     {"SBX-V190", "A warning: this is read, and grants nothing in this version."},
     {"SBX-V191", "A warning: names below a domain cannot be known in this version."},
     {"SBX-V192", "A warning: wildcards over variables never cover names of secrets; name them in full."},
@@ -83,6 +92,8 @@ constexpr Code kCodes[] = {
     {"SBX-V204",
      "A warning: a link that came with the plugin leads out of its directory and is not followed.\n"
      "If that is meant, grant the place itself."},
+    {"SBX-V206", "A warning: a rule by module that denies nothing."},
+    {"SBX-V207", "A warning: a rule by module denies what the whole plugin is denied already."},
     {"SBX-L101", "A warning: the plugin's memory has come near its limit (limits.memory_warn)."},
     {"SBX-L102",
      "The plugin's processes held more memory than limits.memory together, and were ended (exit code 123).\n"
