@@ -14,6 +14,7 @@
 #include "supervisor/audit/writer.h"
 #include "supervisor/broker/call.h"
 #include "supervisor/broker/judged_binds.h"
+#include "supervisor/checker/module_rules.h"
 #include "supervisor/checker/ruleset.h"
 #include "supervisor/sys/notify_fd.h"
 #include "supervisor/sys/path_resolver.h"
@@ -99,6 +100,8 @@ class Services {
   // The rules in force. Rulesets live until the session ends, so a plain pointer is enough for readers.
   [[nodiscard]] const checker::Ruleset& rules() const { return *rules_.load(std::memory_order_acquire); }
   void set_rules(const checker::Ruleset* rules) { rules_.store(rules, std::memory_order_release); }
+  // What single modules are denied besides; null = none are. They never change.
+  const checker::ModuleRules* module_rules = nullptr;
   // Resolves host-name grants again now, at most once a second; true where the rules changed. Blocks: workers
   // only.
   std::function<bool()> refresh_hosts;

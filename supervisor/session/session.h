@@ -11,6 +11,7 @@
 #include "supervisor/base/limits.h"
 #include "supervisor/base/result.h"
 #include "supervisor/broker/call.h"
+#include "supervisor/checker/module_rules.h"
 #include "supervisor/checker/ruleset.h"
 
 namespace secbox::session {
@@ -30,6 +31,7 @@ struct SessionPlan {
   std::string manifest_path;    // as the operator named it; for messages
   std::string manifest_digest, rules_digest;
   std::shared_ptr<const checker::Ruleset> rules;  // everything: presets, manifest, flags, implied, protected
+  std::shared_ptr<const checker::ModuleRules> modules;  // null = none
 
   std::string program;  // absolute path of the command
   std::vector<std::string> argv;

@@ -99,6 +99,22 @@ std::string limits_json(const Limits& limits, const Timeouts& timeouts) {
          "}";
 }
 
+std::string modules_json(const checker::ModuleRules& modules) {
+  std::string text = "[";
+  for (const checker::ModuleRule& rule : modules.rules()) {
+    std::string denials;
+    std::string_view before;  // of one entry that became several rules, told once
+    for (const checker::Rule& deny : rule.deny) {
+      if (deny.source.pointer == before) continue;
+      before = deny.source.pointer;
+      denials += (denials.empty() ? "" : ",") + audit::json_string(deny.source.text);
+    }
+    text += (text.size() > 1 ? ",{\"match\":" : "{\"match\":") + audit::json_string(rule.text) +
+            ",\"deny\":[" + denials + "]}";
+  }
+  return text + "]";
+}
+
 std::string usage_json(const limits::Usage& usage) {
   return "{\"cpu_ms\":" + std::to_string(usage.cpu_ns / 1'000'000) +
          ",\"peak_memory_bytes\":" + std::to_string(usage.peak_memory_bytes) +
@@ -216,7 +232,7 @@ void Supervisor::write_session_start(const launch::Environment& environment) {
   for (const std::string& name : environment.held_back)
     held_back += (held_back.size() > 1 ? "," : "") + audit::json_string(name);
   held_back += "]";
-  const std::vector<std::pair<std::string, std::string>> extra{
+  std::vector<std::pair<std::string, std::string>> extra{
       {"manifest", audit::json_string(plan_.manifest_path)},
       {"manifest_digest", json_plain(plan_.manifest_digest)},
       {"rules_digest", json_plain(plan_.rules_digest)},
@@ -231,6 +247,7 @@ void Supervisor::write_session_start(const launch::Environment& environment) {
       {"limits", limits_json(plan_.limits, plan_.timeouts)},
       {"limits_kept_by", *monitor_->group().what() != '\0' ? json_plain(monitor_->group().what())
                                                            : std::string("\"watchdog\"")}};
+  if (plan_.modules != nullptr) extra.emplace_back("modules", modules_json(*plan_.modules));
   audit::Record record;
   record.event = "session_start";
   record.op = "session";
@@ -451,6 +468,7 @@ int Supervisor::serve(pid_t plugin, launch::Handoff& handoff) {
   if (failed != nullptr) return refuse_start(handoff, failed);
 
   services_ = std::make_unique<broker::Services>(*channel_, memory_, proc_, *sink_);
+  services_->module_rules = plan_.modules.get();
   broker::Services& services = *services_;
   services.mode = plan_.mode;
   services.mark = mark_;

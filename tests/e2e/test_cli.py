@@ -34,6 +34,8 @@ class Cli(sbx.BoxTest):
             "list.json": ("[]", "an object"),
             "empty.json": ("", "empty"),
             "nobody.json": ("{}", '"id"'),
+            "widens.json": ('{"id": "x", "modules": [{"match": "a.so", "deny": ["file:read:/x"], "allow": []}]}', "never widen"),
+            "module.yaml": ("id: x\nmodules:\n  - match: lib/a.so\n    deny: [file:read:/x]\n", "yaml:3"),
         }
         for name, (text, expected) in cases.items():
             with self.subTest(name=name):
@@ -285,6 +287,43 @@ class Cli(sbx.BoxTest):
         self.assertEqual(done.returncode, 0)
         self.assertNotIn(b"ran\n", done.stdout)
         self.assertIn(b"/srv/x", done.stdout)
+
+    def test_rules_by_module_are_shown_with_what_they_are_worth(self):
+        modules = [{"match": "*/libfoo.so*", "deny": ["file:read:/etc/**", "net:connect:*:*"], "reason": "parses"}]
+        manifest = self.manifest(["file:read:/srv/x"], modules=modules)
+        self.assertEqual(self.secbox("validate", "--strict", manifest).returncode, 0)
+        plain = self.run_file(self.manifest(["file:read:/srv/x"]), "/bin/true", options=["--dry-run"]).stdout.decode()
+        self.assertNotIn("by module", plain)
+        shown = self.run_file(manifest, "/bin/true", options=["--dry-run"]).stdout.decode()
+        by_module = shown.partition("by module, advisory: hostile code in the same process can evade this\n")[2]
+        self.assertEqual([line.split(" on ")[0] for line in by_module.splitlines()],
+                         ['module "*/libfoo.so*" deny manifest file:read', 'module "*/libfoo.so*" deny manifest net:connect'])
+        # The start record has them, its digest covers them, and nothing but them is different.
+        with_them = self.run_box(["file:read:/srv/x"], ["/bin/true"], members={"modules": modules}).records[0]
+        without = self.run_box(["file:read:/srv/x"], ["/bin/true"]).records[0]
+        self.assertEqual(with_them["modules"], [{"match": "*/libfoo.so*", "deny": ["file:read:/etc/**", "net:connect:*:*"]}])
+        self.assertNotIn("modules", without)
+        self.assertNotEqual(with_them["rules_digest"], without["rules_digest"])
+        self.assertEqual([rule["text"] for rule in with_them["rules"]], [rule["text"] for rule in without["rules"]])
+
+    def test_validate_says_what_is_wrong_with_rules_by_module(self):
+        cases = [({"match": "*/libfoo.so*", "deny": ["file:read:/etc/**"], "permissions": {}}, 122, "SBX-V106", "never widen"),
+                 ({"macth": "*/libfoo.so*", "deny": ["file:read:/etc/**"]}, 122, "SBX-V106", 'did you mean "match"?'),
+                 ({"match": "lib/libfoo.so", "deny": ["file:read:/etc/**"]}, 122, "SBX-V140", "*/lib/libfoo.so"),
+                 ({"match": "libfoo.so", "deny": ["net:connect:api.example.com:443"]}, 122, "SBX-V141", "addresses"),
+                 ({"match": "libfoo.so", "deny": ["env:read:HOME"]}, 122, "SBX-V142", "env.deny"),
+                 ({"match": "libfoo.so", "deny": []}, 0, "SBX-V206", "may not do"),
+                 ({"match": "libfoo.so", "deny": ["file:read:/srv/x/y"]}, 0, "SBX-V207", "may go")]
+        for entry, code, diagnostic, hint in cases:
+            with self.subTest(entry=entry):
+                text = json.dumps({"id": "x", "permissions": {"deny": ["file:read:/srv/x/**"]}})[:-1] + \
+                    ',\n "modules": [\n' + json.dumps(entry) + "]}"
+                done = self.secbox("validate", self.write("modules.json", text))
+                self.assertEqual(done.returncode, code, done.stderr)
+                self.assertIn("modules.json:3:", done.stderr.decode())
+                self.assertIn(diagnostic, done.stderr.decode())
+                self.assertIn(hint, done.stderr.decode())
+                self.assertEqual(self.secbox("validate", "--strict", self.path("modules.json")).returncode, 122)
 
     def test_a_denial_is_explained(self):
         secret = self.write("secret", "Secret\n")

@@ -491,6 +491,8 @@ int start(Options& options, std::string& session_id) {
   compile.allow = options.allow;
   compile.deny = options.deny;
   std::vector<checker::Rule> rules = manifest::compile(manifest, compile, loaded.diagnostics);
+  std::vector<checker::ModuleRule> modules =
+      manifest::compile_modules(manifest, compile, rules, loaded.diagnostics);
   if (loaded.diagnostics.has_errors()) {
     print_diagnostics(loaded.diagnostics);
     return kExitInvalid;
@@ -530,16 +532,24 @@ int start(Options& options, std::string& session_id) {
   add_built_in_rules(options, plan, rules);
   for (checker::Rule& rule : session::resolver_rules(rules)) rules.push_back(std::move(rule));
   auto ruleset = checker::Ruleset::make(std::move(rules));
-  if (!ruleset) {
-    std::fprintf(stderr, "secbox: %s\n", printable_text(ruleset.error().text()).c_str());
+  auto module_rules = checker::ModuleRules::make(std::move(modules));
+  if (!ruleset || !module_rules) {
+    const Error& error = ruleset ? module_rules.error() : ruleset.error();
+    std::fprintf(stderr, "secbox: %s\n", printable_text(error.text()).c_str());
     return kExitInvalid;
   }
-  plan.rules_digest = "sha256:" + sha256_hex(ruleset->canonical_text());
+  const std::string by_module = module_rules->canonical_text();
+  plan.rules_digest = "sha256:" + sha256_hex(ruleset->canonical_text() + by_module);
   if (options.dry_run) {
     std::fputs(ruleset->canonical_text().c_str(), stdout);
+    if (!by_module.empty())
+      std::printf("by module, advisory: hostile code in the same process can evade this\n%s",
+                  by_module.c_str());
     return 0;
   }
 
+  if (!module_rules->empty())
+    plan.modules = std::make_shared<const checker::ModuleRules>(std::move(*module_rules));
   plan.rules = std::make_shared<const checker::Ruleset>(std::move(*ruleset));
 
   const bool own_codes = plan.fail_on_denial || plan.fail_on_would_deny || plan.fail_on_limit ||

@@ -57,11 +57,14 @@ int verb_validate(const Args& args) {
     options.variables.tmp = "/tmp/secbox-private";
     options.variables.unknown_host = manifest::UnknownHostValue::StandIn;
     auto rules = manifest::compile(*loaded.manifest, options, loaded.diagnostics);
+    auto modules = manifest::compile_modules(*loaded.manifest, options, rules, loaded.diagnostics);
+    const auto refused = [&](const Error& error) {
+      loaded.diagnostics.all.push_back(
+          {manifest::Severity::Error, "SBX-V129", error.text(), file, 0, 0, "", ""});
+    };
     if (!loaded.diagnostics.has_errors()) {
-      if (const auto made = checker::Ruleset::make(std::move(rules)); !made) {
-        loaded.diagnostics.all.push_back(
-            {manifest::Severity::Error, "SBX-V129", made.error().text(), file, 0, 0, "", ""});
-      }
+      if (const auto made = checker::Ruleset::make(std::move(rules)); !made) refused(made.error());
+      if (const auto made = checker::ModuleRules::make(std::move(modules)); !made) refused(made.error());
     }
   }
   const bool valid = !loaded.diagnostics.has_errors() && !(strict && loaded.diagnostics.has_warnings());
