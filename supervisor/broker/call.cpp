@@ -206,7 +206,7 @@ void Call::accept(const Decision& decision, VerbSet verbs, std::string name, con
 
 bool Call::judge(const AccessView& view) {
   if (view.endpoint) endpoint_ = view.endpoint;
-  const Decision decision = checker::decide(services_.rules(), view);
+  const Decision decision = probe(view);
   const bool first = record_.verdict == audit::Verdict::None;
   if (decision.allowed() && (!first && record_.verdict != audit::Verdict::Allow))
     return true;  // keep the denial
@@ -240,7 +240,14 @@ void Call::note_path(const sys::PinnedPath& path, bool second) {
 
 bool Call::permit(const AccessView& view) { return judge(view); }
 
-Decision Call::probe(const AccessView& view) const { return checker::decide(services_.rules(), view); }
+Decision Call::probe(const AccessView& view) {
+  const Decision decision = checker::decide(services_.rules(), view);
+  if (!decision.allowed() || services_.module_rules == nullptr || services_.module_rules->empty())
+    return decision;
+  const Caller* who = caller();
+  if (who == nullptr || !who->checked()) return decision;
+  return services_.module_rules->denies(who->module->path, view).value_or(decision);
+}
 
 bool Call::permit_second(VerbSet verbs, const sys::PinnedPath& path) {
   note_path(path, true);

@@ -117,8 +117,9 @@ class Call {
   // Notes an allowing decision that probe() made on exactly this name; the object was opened under it since.
   void accept(const checker::Decision& decision, checker::VerbSet verbs, std::string name,
               const struct stat& st);
-  // decide() without noting anything.
-  [[nodiscard]] checker::Decision probe(const checker::AccessView& view) const;
+  // The decision without noting anything: that of the plugin's rules, narrowed by those for the module that
+  // calls.
+  [[nodiscard]] checker::Decision probe(const checker::AccessView& view);
   // A denial by a built-in rule ("protected:block-device"). True = go on (auditing).
   [[nodiscard]] bool forbid(std::string_view rule_id, std::string_view reason, int err);
   // Of a process outside the session: what it refers to is nobody's to reach.

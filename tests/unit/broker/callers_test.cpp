@@ -131,6 +131,38 @@ TEST_F(CallersTest, ADecisionIsTheSameWhateverIsClaimed) {
   }
 }
 
+// The module's rule denies what the plugin's grants: with a claim that was checked, and only for that module.
+TEST_F(CallersTest, RulesByModuleNarrow) {
+  checker::Rule deny;
+  deny.id = "modules[0].deny[0]";
+  deny.effect = checker::Effect::Deny;
+  deny.verbs = checker::Verb::FileRead;
+  deny.paths = {dir.string() + "/**"};
+  const auto here = checker::ModuleRules::make({{.text = "here", .match = {exe}, .deny = {deny}}});
+  const auto elsewhere =
+      checker::ModuleRules::make({{.text = "elsewhere", .match = {"libother.so"}, .deny = {deny}}});
+  ASSERT_TRUE(here && elsewhere);
+  const std::uint64_t at = memory.put_text(path);
+  const auto opened = [&] {
+    return call("openat", {at_cwd, at, O_RDONLY, 0})->kind == Answer::Kind::Installed;
+  };
+
+  services.module_rules = &*here;
+  EXPECT_TRUE(opened()) << "no claim";
+  claim(SECBOX_FUNCTION_open, reinterpret_cast<std::uint64_t>(board), at);
+  EXPECT_TRUE(opened()) << "a claim that is not so";
+  claim(SECBOX_FUNCTION_open, secbox_test_module_function(), at);
+  EXPECT_FALSE(opened());
+  EXPECT_EQ(sink.lines().back().rule, "modules[0].deny[0]");
+  slot(caller).function = SECBOX_FUNCTION_NONE;
+  instruction_pointer = secbox_test_module_function();
+  EXPECT_FALSE(opened()) << "its own system call";
+  services.module_rules = &*elsewhere;
+  EXPECT_TRUE(opened());
+  grant({});
+  EXPECT_FALSE(opened()) << "never more than the plugin may";
+}
+
 TEST_F(CallersTest, AProgramThatWasReplacedLeavesNothingBehind) {
   claim(SECBOX_FUNCTION_open, secbox_test_module_function());
   EXPECT_TRUE(open_line().from_shim);
