@@ -71,11 +71,18 @@ class Context {
   }
   template <typename Result>
   [[gnu::always_inline]] Result done(Result result, bool failed) {
-    if (slot_ != nullptr && board.flags != 0) explain(slot_, failed);
+    if (board.flags != 0 && has_slot()) explain(slot_, failed);
     return result;
   }
 
  protected:
+  // Not if a thread whose number is the same modulo the slots has taken it, nor in a child that was forked in
+  // between and returns here too: that slot is its parent's.
+  [[gnu::always_inline]] bool has_slot() const {
+    return slot_ != nullptr && slot_->tid == tid_ &&
+           __atomic_load_n(board.generation, __ATOMIC_RELAXED) == generation_;
+  }
+
   struct OfKernelThread {};
   // For what may run in a child of vfork(2) and never return: the slot of its own number, so that the parent
   // finds its slot as it was.
@@ -84,13 +91,6 @@ class Context {
     generation_ = thread().generation;
     tid_ = kernel_tid();
     slot_ = enter(outer_, function, site, argument, tid_);
-  }
-
-  // Not if a thread whose number is the same modulo the slots has taken it, nor in a child that was forked in
-  // between and returns here too: that slot is its parent's.
-  [[gnu::always_inline]] bool has_slot() const {
-    return slot_ != nullptr && slot_->tid == tid_ &&
-           __atomic_load_n(board.generation, __ATOMIC_RELAXED) == generation_;
   }
 
   secbox_slot* slot_ = nullptr;
