@@ -306,7 +306,7 @@ void Callers::record_variables(pid_t tgid, Process& process) {
     record.op = "env-read";
     record.result = "ok";
     if (granted) record.permission = "env:read";
-    record.reason = granted ? "a rule grants it" : "no rule grants it: held back when the plugin was started";
+    record.reason = granted ? "a rule grants it" : "no rule grants it";
     record.target.name = name;
     record.enforcement = audit::Enforcement::NoDecision;
     record.pid = tgid;

@@ -62,6 +62,8 @@ Result<Prepared> make_plans(SessionPlan& plan) {
   launch::set_variable(environment, "SECBOX", "1");
   launch::set_variable(environment, "SECBOX_SESSION", plan.id);
   launch::set_variable(environment, "SECBOX_PLUGIN", plan.plugin);
+  if (const char* explain = std::getenv("SECBOX_EXPLAIN"); explain != nullptr)
+    launch::set_variable(environment, "SECBOX_EXPLAIN", explain);
   launch::set_variable(environment, "TMPDIR", plan.tmp_dir);
   launch::set_variable(environment, "XDG_RUNTIME_DIR", plan.tmp_dir);
 

@@ -75,14 +75,16 @@ class Calls {
         fail("open of an absent file");
     });
   }
-  // Two threads at once: one listener serves both.
-  double open_close_two_threads() {
+  // Threads at once: one listener serves all.
+  template <int kThreads>
+  double open_close_threads() {
     const auto work = [this] { open_close(); };
     const auto start = Clock::now();
-    std::thread other(work);
+    std::vector<std::thread> others;
+    for (int i = 1; i < kThreads; ++i) others.emplace_back(work);
     work();
-    other.join();
-    return ns_since(start) / 6000;
+    for (std::thread& other : others) other.join();
+    return ns_since(start) / (3000 * kThreads);
   }
   double unlink() {
     constexpr int kCount = 500;
@@ -182,7 +184,8 @@ int main(int argc, char** argv) {
   };
   std::vector<Row> rows{{"open_close", &Calls::open_close, {}},
                         {"open_absent", &Calls::open_absent, {}},
-                        {"open_close_2_threads", &Calls::open_close_two_threads, {}},
+                        {"open_close_2_threads", &Calls::open_close_threads<2>, {}},
+                        {"open_close_8_threads", &Calls::open_close_threads<8>, {}},
                         {"unlink", &Calls::unlink, {}},
                         {"connect", &Calls::connect, {}},
                         {"spawn_wait", &Calls::spawn_wait, {}},
