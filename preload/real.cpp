@@ -23,6 +23,14 @@ long missing() {
   return -1;
 }
 
+// Libraries choose functions (ifunc) while they are relocated, which is before the shim is: then there is no
+// way to libc at all, not even to errno.
+long not_yet() { return -1; }
+void* not_there_yet() { return nullptr; }
+
+// An address that the loader has to put right.
+const char* const* const volatile relocated = kNames;
+
 }  // namespace
 
 void* real_functions[kHooked];
@@ -30,6 +38,10 @@ void* real_functions[kHooked];
 const char* name_of(unsigned number) { return kNames[number]; }
 
 void* find_real(unsigned number) {
+  if (relocated != kNames) {
+    const bool is_variable = number == kGetenv || number == kSecureGetenv;
+    return is_variable ? reinterpret_cast<void*>(&not_there_yet) : reinterpret_cast<void*>(&not_yet);
+  }
   const int saved = errno;
   void* found = ::dlsym(RTLD_NEXT, kNames[number]);
   if (found == nullptr) found = reinterpret_cast<void*>(&missing);

@@ -162,43 +162,80 @@ static void on_signal(int number) {
   errno = saved;
 }
 
-/* A handler that opens comes at every point of a hook. */
+/* A handler that opens comes at every point of a hook: one signal for each open, sooner or later. */
 static void act_storm(char** arguments) {
   (void)arguments;
   static char stack[65536];
   sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
   sigaction(SIGALRM, &action, NULL);
-  const struct itimerval often = {.it_interval = {0, 50}, .it_value = {0, 50}};
-  setitimer(ITIMER_REAL, &often, NULL);
-  while (signals_seen < 2000) {
-    check(try("/nonexistent/main") == -1 && errno == ENOENT, "errno beside a signal handler");
+  for (int number = 0; number < 3000; ++number) {
+    const struct itimerval soon = {.it_value = {0, 1 + number % 50}};
+    const int before = signals_seen;
+    setitimer(ITIMER_REAL, &soon, NULL);
+    do {
+      check(try("/nonexistent/main") == -1 && errno == ENOENT, "errno beside a signal handler");
+    } while (signals_seen == before);
   }
-  setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
   try("/nonexistent/after");
 }
 
-static void note_cleanup(void* data) { *(int*)data = 1; }
-
+static int cancelled;
 static int cleaned;
 
-static void* waits_in_open(void* fifo) {
+static void note_cleanup(void* data) { *(int*)data = 1; }
+
+static void* opens_when_cancelled(void* data) {
   pthread_cleanup_push(note_cleanup, &cleaned);
-  open(fifo, O_RDONLY);
+  while (!__atomic_load_n(&cancelled, __ATOMIC_ACQUIRE)) sched_yield();
+  open("/nonexistent/cancelled", O_RDONLY); /* a cancellation point */
   pthread_cleanup_pop(0);
-  return NULL;
+  return data;
 }
 
 /* Cancelled inside a hooked call. */
 static void act_cancel(char** arguments) {
+  (void)arguments;
   pthread_t thread;
   void* result = NULL;
-  pthread_create(&thread, NULL, waits_in_open, arguments[0]);
-  usleep(20000);
+  pthread_create(&thread, NULL, opens_when_cancelled, NULL);
   pthread_cancel(thread);
+  __atomic_store_n(&cancelled, 1, __ATOMIC_RELEASE);
   pthread_join(thread, &result);
   check(result == PTHREAD_CANCELED && cleaned == 1, "cancelled");
   try("/nonexistent/after");
+}
+
+/* The first call of all is made by a child on its parent's memory: it must not be taken for the parent's. */
+static void act_vfork_first(char** arguments) {
+  (void)arguments;
+  const pid_t child = vfork();
+  if (child == 0) {
+    execl("/nonexistent/program", "program", NULL);
+    open("/nonexistent/vforked", O_RDONLY);
+    _exit(11);
+  }
+  check(wait_for(child) == 11, "vfork");
+  try("/nonexistent/after");
+}
+
+static void* old_version(const char* name) {
+#ifdef __x86_64__
+  return dlvsym(RTLD_DEFAULT, name, "GLIBC_2.2.5");
+#else
+  return dlvsym(RTLD_DEFAULT, name, "GLIBC_2.17");
+#endif
+}
+
+/* Whose are the functions that programs built for an older libc ask for, and those of today. */
+static void act_versions(char** arguments) {
+  Dl_info info;
+  for (; *arguments != NULL; ++arguments) {
+    check(dladdr(old_version(*arguments), &info) != 0, "dladdr");
+    printf("%s: old %s", *arguments, strrchr(info.dli_fname, '/') + 1);
+    check(dladdr(dlsym(RTLD_DEFAULT, *arguments), &info) != 0, "dladdr");
+    printf(", new %s\n", strrchr(info.dli_fname, '/') + 1);
+  }
 }
 
 static _Noreturn void child_on_stack(void) {
@@ -333,7 +370,7 @@ static const struct {
     {"storm", act_storm},         {"cancel", act_cancel},           {"clone", act_clone},
     {"variables", act_variables}, {"lookup", act_lookup},           {"load", act_load},
     {"deep", act_deep},           {"environment", act_environment}, {"descriptors", act_descriptors},
-    {"refused", act_refused},
+    {"refused", act_refused},     {"vfork_first", act_vfork_first}, {"versions", act_versions},
 };
 
 int main(int argc, char** argv) {

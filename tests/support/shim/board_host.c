@@ -100,6 +100,19 @@ static void print_module(unsigned tid, unsigned long long address) {
   if (maps != NULL) fclose(maps);
 }
 
+static unsigned parent_of(unsigned tid) {
+  char path[64];
+  char line[256];
+  unsigned parent = 0;
+  snprintf(path, sizeof(path), "/proc/%u/status", tid);
+  FILE* status = fopen(path, "r");
+  while (status != NULL && fgets(line, sizeof(line), status) != NULL &&
+         sscanf(line, "PPid: %u", &parent) != 1) {
+  }
+  if (status != NULL) fclose(status);
+  return parent;
+}
+
 static struct secbox_slot* slot_of(unsigned tid) {
   for (int number = board_count - 1; number >= 0; --number) {
     struct secbox_slot* slot = &boards[number]->slots[tid % SECBOX_SLOTS];
@@ -160,7 +173,10 @@ static void answer(int listener, const char* how, const char* refused, const cha
 #endif
     read_path(call.pid, call.data.args[0], path, sizeof(path));
   struct secbox_slot* slot = slot_of(call.pid);
-  const struct secbox_slot seen = slot != NULL ? *slot : (struct secbox_slot){0};
+  const struct secbox_slot none = {0};
+  const struct secbox_slot seen = slot != NULL ? *slot : none;
+  const struct secbox_slot* of_parent = slot_of(parent_of(call.pid));
+  const struct secbox_slot parents = of_parent != NULL ? *of_parent : none;
   /* Else a signal has come in between, and the thread does something else by now. */
   if (ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &call.id) != 0) return;
   fprintf(out, "{\"call\": %d, \"tid\": %u, \"path\": ", call.data.nr, call.pid);
@@ -170,11 +186,9 @@ static void answer(int listener, const char* how, const char* refused, const cha
     fprintf(out, "%s%llu", number == 0 ? "" : ", ", (unsigned long long)call.data.args[number]);
   }
   fputs("], \"slot\": ", out);
-  if (slot != NULL) {
-    print_slot(&seen, call.pid);
-  } else {
-    fputs("null", out);
-  }
+  print_slot(&seen, call.pid);
+  fputs(", \"parents\": ", out);
+  print_slot(&parents, call.pid);
   fputs("}\n", out);
   struct seccomp_notif_resp response = {.id = call.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
   if (refused != NULL && strcmp(path, refused) == 0) {

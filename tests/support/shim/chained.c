@@ -19,13 +19,13 @@ int open(const char* path, int flags, ...) {
     mode = va_arg(arguments, mode_t);
     va_end(arguments);
   }
-  ++opens;
+  __atomic_add_fetch(&opens, 1, __ATOMIC_RELAXED);
   return next(path, flags, mode);
 }
 
 char* getenv(const char* name) {
   char* (*next)(const char*) = (char* (*)(const char*))dlsym(RTLD_NEXT, "getenv");
-  ++variables;
+  __atomic_add_fetch(&variables, 1, __ATOMIC_RELAXED);
   return next(name);
 }
 
