@@ -65,7 +65,7 @@ std::uint64_t ShimCoverage::note_image(pid_t process, std::string_view exe, bool
 void ShimCoverage::note_hello(pid_t process) {
   const std::lock_guard lock(mutex_);
   const auto found = processes_.find(process);
-  if (found == processes_.end()) return;
+  if (found == processes_.end() || !found->second.image->injected) return;
   Process& entry = found->second;
   if (!entry.loaded) ++entry.image->loaded;
   if (!entry.counted) ++with_shim_;

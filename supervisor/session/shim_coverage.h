@@ -27,7 +27,7 @@ class ShimCoverage {
 
   // `process` runs a new image. `why` must live on: see broker::ShimGiven. How many there were by now.
   std::uint64_t note_image(pid_t process, std::string_view exe, bool injected, std::string_view why);
-  // The shim in `process` told that it is loaded.
+  // The shim in `process` told that it is loaded. A program that was not given it only says so.
   void note_hello(pid_t process);
   // A record was written of what `process`, running `exe`, did: with what the shim says of it, or without;
   // `checked`: the module that it names was found where it says. A process that was forked has no image of

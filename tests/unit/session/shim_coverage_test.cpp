@@ -55,6 +55,15 @@ TEST(ShimCoverage, OneProgramForTwoReasons) {
                              R"({"exe":"/bin/sh","starts":1,"shim":"absent","loaded":0,"why":"setuid"}])");
 }
 
+TEST(ShimCoverage, WhoWasNotGivenTheShimHasNone) {
+  ShimCoverage coverage;
+  coverage.note_image(1, "/bin/static", false, "static");
+  coverage.note_hello(1);
+  EXPECT_EQ(coverage.json(),
+            R"([{"exe":"/bin/static","starts":1,"shim":"absent","loaded":0,"why":"static"}])");
+  EXPECT_EQ(coverage.processes_with_shim(), 0U);
+}
+
 TEST(ShimCoverage, AHelloCountsOnceAnExec) {
   ShimCoverage coverage;
   coverage.note_hello(7);  // executed nothing
@@ -81,7 +90,6 @@ TEST(ShimCoverage, ImagesPastTheBoundAreOthers) {
   const int more = static_cast<int>(ShimCoverage::kMostImages) + 100;
   for (int i = 0; i < more; ++i) {
     coverage.note_image(i + 1, "/bin/" + std::to_string(i), i % 2 == 0, i % 2 == 0 ? "" : "static");
-    coverage.note_hello(i + 1);
   }
   coverage.note_image(1, "/bin/0", true, "");  // known before
   const std::string json = coverage.json();
