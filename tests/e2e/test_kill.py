@@ -186,7 +186,8 @@ class Log:
             target = record.get("target") or {}
             name = os.path.basename(target.get("path") or "")
             verdict = (record.get("decision"), record.get("errno", 0))
-            if record["event"] == "connect" and target["port"] == listener.port:
+            # No port: a caller that died before its address was looked at.
+            if record["event"] == "connect" and target.get("port") == listener.port:
                 self.acts["n"][target["ip"]] = verdict
             elif record["event"] == "exec" and record["argv"][1] == "ran":
                 self.acts["x"][record["argv"][2]] = verdict
