@@ -109,9 +109,10 @@ class BadInput(sbx.BoxTest):
         odd = "no\x1b[2J\u202e"
         plain = self.write(odd, "text", 0o644)
         manifest = self.manifest([])
+        env = {**os.environ, "PATH": "/usr/bin:/bin"}
         for command, code in ((plain, 126), ("/" + odd, 127), (odd, 127)):
             with self.subTest(command=ascii(command)):
-                done = self.secbox("run", "-m", manifest, "--audit", "none", "--", command)
+                done = self.secbox("run", "-m", manifest, "--audit", "none", "--", command, env=env)
                 self.assertEqual(done.returncode, code)
                 self.assertNotIn("\x1b", done.stderr.decode())
                 self.assertNotIn("\u202e", done.stderr.decode())
@@ -319,6 +320,18 @@ class BadInput(sbx.BoxTest):
                 allowed = self.run_box([], ["/bin/cat", secret], flags)
                 self.assertEqual((allowed.returncode, allowed.stdout), (0, b"Secret\n"), allowed.stderr)
                 self.assertEqual(self.run_box([], ["/bin/cat", other], flags).returncode, 1)
+
+    def test_a_command_is_looked_for_as_execvp_does(self):
+        """A directory of PATH that the caller may not enter could have had it: 126, not 127."""
+        for name, mode in (("closed", 0), ("open", 0o755)):
+            os.mkdir(self.dir / name)
+            os.chmod(self.dir / name, mode)
+        user = sbx.users()[-1]
+        for path, code in (("open", 127), ("closed", 126)):
+            env = {**os.environ, "PATH": f"{self.path(path)}:/usr/bin:/bin"}
+            self.assertEqual(self.run_native(["/usr/bin/env", "no-such-command"], user, env=env).returncode, code)
+            done = self.run_box([], ["no-such-command"], uid=user, env=env)
+            self.assertEqual(done.returncode, code, done.stderr)
 
     def test_a_script_whose_interpreter_is_missing(self):
         script = self.write("script", "#!/no/such/interpreter\n", 0o755)
