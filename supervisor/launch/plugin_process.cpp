@@ -27,7 +27,19 @@ constexpr int kExitFailed = 125;
 constexpr int kExitNotExecutable = 126;
 constexpr int kExitNotFound = 127;
 
+// By write(2) alone: with the filter in place nobody may serve any other call.
+int supervisor_failed(const Handoff& handoff) {
+  const char* why = handoff.message();
+  std::string text = "secbox: the supervisor could not start: ";
+  text += *why != '\0' ? why : "it ended without a word";
+  text += ". The program was not started.\n";
+  (void)!::write(STDERR_FILENO, text.data(), text.size());
+  return kExitFailed;
+}
+
 int fail(Handoff& handoff, const char* step, int error) {
+  // A supervisor that failed has taken down what this step needs (the control group): its reason counts.
+  if (handoff.stage() == Stage::SupervisorFailed) return supervisor_failed(handoff);
   std::fprintf(stderr, "secbox: the sandbox could not be set up: %s: %s. The program was not started.\n",
                step, std::strerror(error));
   handoff.fail(Stage::LaunchFailed, step);
@@ -88,12 +100,8 @@ int start_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd floor) {
   const std::vector<char*> environment = pointers(plan.environment);
   auto supervisor = sys::open_process(ProcessId{handoff.supervisor_pid.load(std::memory_order_acquire)});
   if (!supervisor) return fail(handoff, "the supervisor is gone", supervisor.error().code);
-  if (handoff.wait_past(Stage::Starting, supervisor->get()) != Stage::SupervisorReady) {
-    const char* why = handoff.message();
-    std::fprintf(stderr, "secbox: the supervisor could not start: %s. The program was not started.\n",
-                 *why != '\0' ? why : "it ended without a word");
-    return kExitFailed;
-  }
+  if (handoff.wait_past(Stage::Starting, supervisor->get()) != Stage::SupervisorReady)
+    return supervisor_failed(handoff);
 
   keep_coverage();  // the last moment at which this process may open files
   if (floor.valid()) {
@@ -117,12 +125,7 @@ int start_plugin(const PluginPlan& plan, Handoff& handoff, UniqueFd floor) {
     // Nobody serves: of what is mediated only the end of this process is still let through, by a supervisor
     // that lives and has the listener itself.
     (void)::close(listener);
-    const char* why = handoff.message();
-    std::string text = "secbox: the supervisor could not start: ";
-    text += *why != '\0' ? why : "it ended without a word";
-    text += ". The program was not started.\n";
-    (void)!::write(STDERR_FILENO, text.data(), text.size());
-    return kExitFailed;
+    return supervisor_failed(handoff);
   }
   (void)::close(listener);
   supervisor->reset();

@@ -237,6 +237,21 @@ TEST_F(PluginProcessTest, MarkThatCannotBeSetStartsNothing) {
   EXPECT_THAT(ended.stderr_text, HasSubstr("mark the process"));
 }
 
+TEST_F(PluginProcessTest, StepThatFailsAfterTheSupervisorDidTellsItsReason) {
+  Child child([&] {
+    const rlimit low{.rlim_cur = 1, .rlim_max = 1};
+    if (keep_only(0) != 0 || ::setrlimit(RLIMIT_MSGQUEUE, &low) != 0) return 1;
+    handoff->fail(Stage::SupervisorFailed, "the audit log is a directory");
+    return start();
+  });
+  const Ended ended = child.end();
+  EXPECT_EQ(ended.code, 125);
+  EXPECT_EQ(
+      ended.stderr_text,
+      "secbox: the supervisor could not start: the audit log is a directory. The program was not started.\n");
+  EXPECT_EQ(handoff->stage(), Stage::SupervisorFailed);
+}
+
 TEST_F(PluginProcessTest, FloorThatCannotBeMadeStartsNothing) {
   if (sys::landlock_abi() == 0) GTEST_SKIP() << "no Landlock";
   plan.mode = Mode::Enforce;
