@@ -65,6 +65,12 @@ void set_text(secbox_slot* slot, const char* text) {
   slot->text_length = length;
 }
 
+void leave_behind(std::uint16_t function, Site site, const char* text) {
+  if (board.shared == nullptr) return;
+  Outer outer;
+  set_text(enter(outer, function, site, nullptr, thread().tid), text);
+}
+
 void explain(secbox_slot* slot, bool failed) {
   char line[sizeof(slot->explanation) + 1];
   std::size_t length = 0;

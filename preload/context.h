@@ -126,12 +126,9 @@ class TextContext : public Context {
   char outer_text_[sizeof(secbox_slot::text)];
 };
 
-// For a function that has to be jumped to: what it says stays until the thread's next hooked call.
-[[gnu::always_inline]] inline void leave_behind(std::uint16_t function, Site site, const char* text) {
-  if (board.shared == nullptr) return;
-  Outer outer;
-  set_text(enter(outer, function, site, nullptr, thread().tid), text);
-}
+// For a function that has to be jumped to: what it says stays until the thread's next hooked call. Out of
+// line, for the compiler jumps only where the hook has nothing on the stack.
+void leave_behind(std::uint16_t function, Site site, const char* text);
 
 }  // namespace secbox::preload
 

@@ -104,10 +104,14 @@ long secbox_syscall_exec(long number, long a, long b, long c, long d, long e, lo
 #define SECBOX_IN_REGISTERS (long number, long a, long b, long c, long d, long e, long f)
 #define SECBOX_HANDED_ON (number, a, b, c, d, e, f)
 #endif
-long secbox_jump_early SECBOX_IN_REGISTERS __asm__("secbox_syscall_early");
-long secbox_jump_mediated SECBOX_IN_REGISTERS __asm__("secbox_syscall_mediated");
-long secbox_jump_exec SECBOX_IN_REGISTERS __asm__("secbox_syscall_exec");
+long secbox_jump_early SECBOX_IN_REGISTERS;
+long secbox_jump_mediated SECBOX_IN_REGISTERS;
+long secbox_jump_exec SECBOX_IN_REGISTERS;
 }
+// Other names, so that no compiler compares the arguments.
+__asm__(".set secbox_jump_early, secbox_syscall_early");
+__asm__(".set secbox_jump_mediated, secbox_syscall_mediated");
+__asm__(".set secbox_jump_exec, secbox_syscall_exec");
 
 SECBOX_EXPORT(long, syscall, SECBOX_IN_REGISTERS) {
   void* known = __atomic_load_n(&secbox::preload::real_functions[SECBOX_FUNCTION_syscall], __ATOMIC_RELAXED);

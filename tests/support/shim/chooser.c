@@ -1,4 +1,5 @@
-/* Prints whether the library that makes calls while it is relocated got the answers that libc would have given. */
+/* Prints whether the library that makes calls while it is relocated got the answers that libc would have
+ * given. */
 #include <stdio.h>
 
 int resolver_works(void);
