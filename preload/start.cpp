@@ -84,18 +84,21 @@ std::uint32_t* map_generation() {
   const long mapped =
       kernel_call(SYS_mmap, 0, kGenerationBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (is_error(mapped)) return nullptr;
-  if (is_error(kernel_call(SYS_madvise, mapped, kGenerationBytes, MADV_WIPEONFORK))) return nullptr;
-  return reinterpret_cast<std::uint32_t*>(mapped);
+  if (!is_error(kernel_call(SYS_madvise, mapped, kGenerationBytes, MADV_WIPEONFORK))) {
+    return reinterpret_cast<std::uint32_t*>(mapped);
+  }
+  kernel_call(SYS_munmap, mapped, kGenerationBytes);
+  return nullptr;
 }
 
 [[gnu::constructor]] void start(int, char**, char** environment) {
   const int saved = errno;
   const bool explains = restore_environment(environment);
   find_all_real();
-  board.generation = map_generation();
-  if (board.generation != nullptr) {
+  if (secbox_board* shared = map_board(); shared != nullptr) {
+    board.generation = map_generation();
     board.flags = explains ? SECBOX_SLOT_WANTS_EXPLANATION : 0;
-    board.shared = map_board();
+    if (board.generation != nullptr) board.shared = shared;
   }
   errno = saved;
 }

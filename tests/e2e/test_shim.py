@@ -163,6 +163,35 @@ class Harmless(Shim):
                     done, _ = self.host([ACTS, *act], *options)
                     self.assertEqual((done.returncode, done.stdout, done.stderr), (0, native.stdout, native.stderr))
 
+    def test_every_function_gets_what_it_is_given(self):
+        printed = []
+        for preload in (None, SHIM, "held"):
+            folder = self.dir / f"every-{preload is None}-{preload == 'held'}"
+            folder.mkdir()
+            command = ["/bin/sh", "-c", f"cd {folder} && {PARTS / 'every'}"]
+            if preload == "held":
+                done, lines = self.host(command, "--hold")
+            else:
+                done = self.run_with(preload, command)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            printed.append((done.stdout.decode().splitlines(), done.stderr))
+        self.assertGreater(len(printed[0][0]), 150)
+        self.assertEqual(printed[1], printed[0])
+        self.assertEqual(printed[2], printed[0])
+        told = [line["slot"] for line in lines if "call" in line and line["slot"]["module"] == "every"]
+        self.assertGreaterEqual({slot["function"] for slot in told}, {
+            "open", "open64", "openat", "openat64", "creat", "creat64", "__open_2", "__open64_2", "__openat_2",
+            "__openat64_2", "fopen", "fopen64", "freopen", "freopen64", "opendir", "mkstemp", "mkstemp64", "mkostemp",
+            "mkostemp64", "mkstemps", "mkstemps64", "mkostemps", "mkostemps64", "tmpfile", "tmpfile64", "scandir",
+            "scandir64", "glob", "glob64", "ftw", "nftw", "nftw64", "fts_open", "setlocale", "newlocale", "mkdir",
+            "unlink", "unlinkat", "remove", "rename", "execve", "execv", "execvp", "execvpe", "execl", "execlp",
+            "execle", "fexecve", "execveat", "connect", "sendto", "send", "kill", "getpwnam", "getpwuid_r",
+            "getgrgid_r", "getaddrinfo", "syscall"})
+        for line in lines:
+            # Until its shim has said hello, a new program has its predecessor's board here.
+            if "call" in line and line["slot"]["module"] == "every" and line["slot"]["argument"] != 0:
+                self.assertIn(line["slot"]["argument"], line["args"], line)
+
     def test_loader_sees_who_asks(self):
         """Only by the RUNPATH of libshim-loader.so can it find the library that has the number 42."""
         printed = self.run_with(SHIM, [ACTS, "load", "./libshim-loader.so"]).stdout.decode().splitlines()
