@@ -53,6 +53,16 @@ std::vector<std::string> split_nul(const std::string& text) {
   return parts;
 }
 
+std::vector<std::string> variable_names(std::string_view environment) {
+  std::vector<std::string> names;
+  while (!environment.empty()) {
+    const std::string_view variable = environment.substr(0, environment.find('\0'));
+    names.emplace_back(variable.substr(0, variable.find('=')));
+    environment.remove_prefix(std::min(variable.size() + 1, environment.size()));
+  }
+  return names;
+}
+
 // The name that the kernel itself kept of what was executed (AT_EXECFN): its own copy, not the caller's
 // memory.
 std::string executed_name(Services& services, pid_t tgid) {
@@ -375,8 +385,8 @@ void ExecVerifier::verify(pid_t tgid, const ExecTicket& ticket) {
   (void)services_.proc.read_file(tgid, "cmdline", text, 256U << 10);
   const std::vector<std::string> argv = split_nul(text);
   (void)services_.proc.read_file(tgid, "environ", text, 256U << 10);
-  std::vector<std::string> names = split_nul(text);
-  for (std::string& name : names) name.resize(std::min(name.find('='), name.size()));
+  const std::vector<std::string> names = variable_names(text);
+  ::explicit_bzero(text.data(), text.size());
   audit::Record record = base_record(ticket);
   record.pid = tgid;
   record.argv = argv;

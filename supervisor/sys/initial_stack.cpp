@@ -19,44 +19,48 @@ constexpr std::size_t kMaxValue = 32U << 10;
 constexpr std::uint64_t kWord = sizeof(std::uint64_t);
 constexpr std::uint64_t kAlignment = 16;  // of the stack pointer, by both ABIs
 
-// Words from an address upwards, read as far as they are asked for.
+// Words from an address upwards, one after the other. Of the strings behind them, which may be secrets,
+// nothing is left in this process.
 class WordReader {
  public:
   WordReader(TargetMemory& memory, ThreadId tid, std::uint64_t address)
       : memory_(memory), tid_(tid), address_(address) {}
+  ~WordReader() { ::explicit_bzero(chunk_.data(), sizeof chunk_); }
+  WordReader(const WordReader&) = delete;
+  WordReader& operator=(const WordReader&) = delete;
 
-  // Word `index`; nothing where the memory ends before it.
-  std::optional<std::uint64_t> at(std::size_t index) {
-    if (index >= words_.size() && !read_past(index)) return std::nullopt;
-    return words_[index];
-  }
-  std::vector<std::uint64_t> take(std::size_t count) {
-    words_.resize(count);
-    return std::move(words_);
+  // Appends the next word. An error where the memory ends before it, or `words` are as many as may be.
+  std::optional<StackError> next(std::vector<std::uint64_t>& words) {
+    if (words.size() >= InitialStack::kMaxWords) return StackError::TooLong;
+    if (at_ == count_ && !read_chunk()) return StackError::Unreadable;
+    words.push_back(chunk_[at_++]);
+    return std::nullopt;
   }
 
  private:
-  bool read_past(std::size_t index) {
-    constexpr std::size_t kFirst = 1024;  // enough for most programs
-    const std::size_t have = words_.size();
-    const std::size_t want = std::max({kFirst, have * 2, index + 1});
-    words_.resize(want);
-    const std::int64_t got = memory_.read(tid_, TargetAddress{address_ + have * kWord},
-                                          std::as_writable_bytes(std::span(words_).subspan(have)));
-    words_.resize(have + (got < 0 ? 0 : static_cast<std::size_t>(got) / kWord));
-    return index < words_.size();
+  bool read_chunk() {
+    const std::int64_t got =
+        memory_.read(tid_, TargetAddress{address_}, std::as_writable_bytes(std::span(chunk_)));
+    at_ = 0;
+    count_ = got < 0 ? 0 : static_cast<std::size_t>(got) / kWord;
+    address_ += count_ * kWord;
+    return count_ != 0;
   }
 
   TargetMemory& memory_;
   const ThreadId tid_;
-  const std::uint64_t address_;
-  std::vector<std::uint64_t> words_;
+  std::uint64_t address_;
+  std::array<std::uint64_t, 1024> chunk_;  // enough for most programs
+  std::size_t at_ = 0, count_ = 0;
 };
 
 // Short pieces of strings that lie one behind the other, as the kernel puts them: many in one reading.
 class PrefixReader {
  public:
   PrefixReader(TargetMemory& memory, ThreadId tid) : memory_(memory), tid_(tid) {}
+  ~PrefixReader() { ::explicit_bzero(buffer_.data(), buffer_.size()); }
+  PrefixReader(const PrefixReader&) = delete;
+  PrefixReader& operator=(const PrefixReader&) = delete;
 
   // False after too many readings: the strings lie anywhere but behind each other, or are very long.
   bool starts_with(std::uint64_t address, std::string_view prefix, bool& out) {
@@ -88,29 +92,28 @@ std::expected<InitialStack, StackError> InitialStack::read(TargetMemory& memory,
   if (stack_pointer % kWord != 0) return std::unexpected(StackError::Unreadable);
   InitialStack stack;
   stack.stack_pointer_ = stack_pointer;
-  WordReader words(memory, tid, stack_pointer);
-  const auto argc = words.at(0);
-  if (!argc) return std::unexpected(StackError::Unreadable);
-  if (*argc >= kMaxWords) return std::unexpected(StackError::TooLong);
-  std::size_t at = static_cast<std::size_t>(*argc) + 1;
-  if (words.at(at) != std::uint64_t{0}) return std::unexpected(StackError::Unreadable);
-  stack.environment_ = ++at;
-  for (;; ++at) {
-    if (at >= kMaxWords) return std::unexpected(StackError::TooLong);
-    const auto variable = words.at(at);
-    if (!variable) return std::unexpected(StackError::Unreadable);
-    if (*variable == 0) break;
+  std::vector<std::uint64_t>& words = stack.words_;
+  WordReader reader(memory, tid, stack_pointer);
+  if (const auto error = reader.next(words)) return std::unexpected(*error);
+  const std::uint64_t argc = words[0];
+  if (argc >= kMaxWords) return std::unexpected(StackError::TooLong);
+  for (std::uint64_t i = 0; i <= argc; ++i) {
+    if (const auto error = reader.next(words)) return std::unexpected(*error);
   }
-  stack.environment_end_ = at++;
-  for (;; at += 2) {
-    if (at >= kMaxWords) return std::unexpected(StackError::TooLong);
-    const auto type = words.at(at);
-    const auto value = words.at(at + 1);
-    if (!type || !value) return std::unexpected(StackError::Unreadable);
-    if (*type == AT_SECURE) stack.secure_ = *value != 0;
-    if (*type == AT_NULL) break;
-  }
-  stack.words_ = words.take(at + 2);
+  if (words.back() != 0) return std::unexpected(StackError::Unreadable);
+  stack.environment_ = words.size();
+  do {
+    if (const auto error = reader.next(words)) return std::unexpected(*error);
+  } while (words.back() != 0);
+  stack.environment_end_ = words.size() - 1;
+  std::uint64_t type = AT_NULL;
+  do {
+    for (int i = 0; i < 2; ++i) {
+      if (const auto error = reader.next(words)) return std::unexpected(*error);
+    }
+    type = words.end()[-2];
+    if (type == AT_SECURE) stack.secure_ = words.back() != 0;
+  } while (type != AT_NULL);
   return stack;
 }
 
