@@ -239,6 +239,26 @@ TEST_F(ExecVerifierTest, AuditingGivesNoShimToAnotherProgramThanTheApprovedOne) 
   EXPECT_EQ(given.why, kNotVerified);
 }
 
+// Somebody else traces it: this one cannot.
+TEST_F(ExecVerifierTest, WhatCannotBeLookedAtIsRefused) {
+  hold("/bin/true");
+  ASSERT_EQ(::ptrace(PTRACE_SEIZE, held->pid, nullptr, nullptr), 0);
+  EXPECT_EQ(run(ticket("/bin/true")), kExecFailed + 1);
+  EXPECT_EQ(denials, 1);
+  EXPECT_EQ(started, "");
+}
+
+TEST_F(ExecVerifierTest, AuditingTellsWhatCouldNotBeLookedAt) {
+  hold("/bin/true");
+  ASSERT_EQ(::ptrace(PTRACE_SEIZE, held->pid, nullptr, nullptr), 0);
+  ExecTicket approved = ticket("/bin/true");
+  approved.enforce = false;
+  EXPECT_EQ(run(std::move(approved)), 0);
+  EXPECT_EQ(started, std::filesystem::canonical("/bin/true"));
+  EXPECT_FALSE(given.injected);
+  EXPECT_EQ(given.why, kNotVerified);
+}
+
 TEST_F(ExecVerifierTest, KillsAnotherProgramThanTheApprovedOne) {
   hold("/bin/true");
   expect_killed_as_escape(run(ticket("/bin/false")),
