@@ -1,5 +1,5 @@
 """How programs come to the shim: put on the stack of every new program that can take it, whatever environment it is
-given, and told of in the record "coverage". Natively and under secbox a program finds the same but for LD_PRELOAD."""
+given, and told of in the record "coverage". Natively and under secbox a program finds the same."""
 
 import os
 import pathlib
@@ -43,8 +43,7 @@ int main(int argc, char **argv) {
   dl_iterate_phdr(looks_for_shim, &shim);
   printf("shim %d\nargc %d aligned %d\n", shim, argc, (uintptr_t)(argv - 1) % 16 == 0);
   for (int i = 0; argv[i] && i < 100; ++i) printf("argument %.200s\n", argv[i]);
-  for (char **entry = environ; *entry; ++entry)
-    if (strncmp(*entry, "LD_PRELOAD=", 11) != 0) printf("variable %.200s\n", *entry);
+  for (char **entry = environ; *entry; ++entry) printf("variable %.200s\n", *entry);
   // As it was handed over, not as libc keeps it. Variables that were taken out leave more than one NULL.
   char **end = argv + argc + 1;
   while (*end) ++end;
