@@ -6,7 +6,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -122,6 +124,22 @@ void forget(std::vector<std::string>& strings) {
   strings.clear();
 }
 
+// Of the process that did not become the plugin. Where its supervisor was killed, nobody answers what would
+// end it. A timer does: the C library's own last resort is a fault, which may leave a core with the host's
+// variables.
+[[noreturn]] void end_launcher(int code) {
+  (void)::syscall(SYS_exit_group, code);
+  sigevent event{};
+  event.sigev_notify = SIGEV_SIGNAL;
+  event.sigev_signo = SIGKILL;
+  timer_t timer{};
+  const itimerspec at_once{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = 1}};
+  if (::timer_create(CLOCK_MONOTONIC, &event, &timer) != 0 ||
+      ::timer_settime(timer, 0, &at_once, nullptr) != 0)
+    __builtin_trap();
+  while (true) (void)::pause();
+}
+
 // Body of the supervisor's own process in Shape::Beside. Never returns.
 [[noreturn]] void supervise_beside(SessionPlan plan, Prepared prepared, pid_t plugin) {
   prepared.group.forget_entry();
@@ -172,7 +190,7 @@ int run_beside(SessionPlan& plan, Prepared& prepared) {
     return report({.code = 0, .message = "fork of the supervisor"});
   }
   // What exit handlers do is not to be held by the filter.
-  ::_exit(launch::start_plugin(prepared.plugin, *prepared.handoff, std::move(floor)));
+  end_launcher(launch::start_plugin(prepared.plugin, *prepared.handoff, std::move(floor)));
 }
 
 // Ends this process the way the plugin ended.
@@ -202,8 +220,8 @@ int run_as_parent(SessionPlan& plan, Prepared& prepared) {
     (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     UniqueFd floor;
     const int failed = launch::confine_plugin(prepared.plugin, prepared.group, *prepared.handoff, floor);
-    ::_exit(failed != 0 ? failed
-                        : launch::start_plugin(prepared.plugin, *prepared.handoff, std::move(floor)));
+    end_launcher(failed != 0 ? failed
+                             : launch::start_plugin(prepared.plugin, *prepared.handoff, std::move(floor)));
   }
   prepared.group.forget_entry();
   auto supervisor = Supervisor::prepare(plan, prepared.group, prepared.plugin.mark, prepared.environment);

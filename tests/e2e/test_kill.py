@@ -284,13 +284,19 @@ class Kill(sbx.BoxTest):
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
             self.assertEqual(left, [], "something of the session is left")
-            process.wait(GONE_S)
+            try:
+                process.wait(GONE_S)
+            finally:
+                process.kill()  # what is not gone by then would be waited for at the end of this block
             notes.thread.join(GONE_S)
             self.assertTrue(notes.ended, "something still holds the plugin's output")
         os.close(supervisor)
         listener.close()
         self.slowest = max(self.slowest, took)
-        self.compare(notes, Log(self.records(log), listener), listener, base)
+        records = self.records(log)
+        if not any(record["event"] == "exec" for record in records):
+            self.assertNotEqual(process.returncode, -signal.SIGSEGV, "before the plugin was there")
+        self.compare(notes, Log(records, listener), listener, base)
         shutil.rmtree(base, ignore_errors=True)
 
     def records_so_far(self, log):
