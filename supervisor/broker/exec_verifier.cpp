@@ -380,11 +380,13 @@ void ExecVerifier::verify(pid_t tgid, const ExecTicket& ticket) {
     (void)::ptrace(PTRACE_DETACH, tgid, nullptr, nullptr);
     return;
   }
+  constexpr std::size_t kMaxEnvironment = 256U << 10;
   // The kernel's own copies, taken before the new image can change them.
   std::string text;
   (void)services_.proc.read_file(tgid, "cmdline", text, 256U << 10);
   const std::vector<std::string> argv = split_nul(text);
-  (void)services_.proc.read_file(tgid, "environ", text, 256U << 10);
+  text.reserve(kMaxEnvironment);  // what grows leaves copies behind
+  (void)services_.proc.read_file(tgid, "environ", text, kMaxEnvironment);
   const std::vector<std::string> names = variable_names(text);
   ::explicit_bzero(text.data(), text.size());
   audit::Record record = base_record(ticket);
