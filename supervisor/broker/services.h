@@ -136,6 +136,8 @@ class Services {
   std::function<void()> on_first_process_exit;
   // The library that new programs are given: see shim_injection.h. "" = none.
   std::string shim;
+  // How many seccomp filters the plugin's first program had; -1 = there was none yet.
+  std::atomic<int> plugin_filters{-1};
   // The shim said that it was loaded into this process, and has its board.
   std::function<void(pid_t tgid)> on_hello;
   // A regular file was opened for writing, or made; `size` is what it begins with. Must not block.

@@ -97,8 +97,26 @@ bool write_stack(Services& services, pid_t process, const InitialStack& stack,
   return false;
 }
 
+// A filter that the plugin made: it may end a program for the calls that the shim begins with. None is there
+// yet when the plugin's first program starts.
+bool has_own_filter(Services& services, pid_t process) {
+  sys::ThreadFacts facts;
+  if (services.proc.read_facts(ThreadId{process}, facts) != 0) return true;
+  int expected = -1;
+  if (services.plugin_filters.compare_exchange_strong(expected, facts.filters)) return false;
+  return facts.filters > expected;
+}
+
 std::string_view why_not(StackError error) {
-  return error == StackError::TooLong ? "arguments-too-long" : "stack";
+  switch (error) {
+    case StackError::TooLong:
+      return "arguments-too-long";
+    case StackError::OnlyLists:
+      return "only-lists";
+    case StackError::Unreadable:
+      break;
+  }
+  return "stack";
 }
 
 }  // namespace
@@ -108,6 +126,7 @@ bool can_be_preloaded(std::string_view path) {
 }
 
 ShimGiven inject_shim(Services& services, pid_t process, const sys::ElfFile& file, std::string_view name) {
+  const bool filtered = has_own_filter(services, process);
   if (services.shim.empty()) return {.why = "no-shim"};
   if (!file.is_native) return {.why = "other-format"};
   // The loader itself may be the program: `ld-linux-x86-64.so.2 /bin/true`.
@@ -120,6 +139,7 @@ ShimGiven inject_shim(Services& services, pid_t process, const sys::ElfFile& fil
   const auto stack = InitialStack::read(services.memory, thread, registers.stack_pointer());
   if (!stack) return {.why = why_not(stack.error())};
   if (stack->is_secure()) return {.why = "setuid"};
+  if (filtered) return {.why = "own-filter"};
   if (!may_load(services, process)) return {.why = "unreadable"};
   const auto change = stack->with_preload(services.memory, thread, services.shim);
   if (!change) return {.why = why_not(change.error())};

@@ -15,6 +15,7 @@ namespace secbox::sys {
 namespace {
 
 constexpr std::string_view kVariable = "LD_PRELOAD=";
+constexpr std::string_view kLists = "LD_TRACE_LOADED_OBJECTS=";
 constexpr std::size_t kMaxValue = 32U << 10;
 constexpr std::uint64_t kWord = sizeof(std::uint64_t);
 constexpr std::uint64_t kAlignment = 16;  // of the stack pointer, by both ABIs
@@ -123,7 +124,11 @@ std::expected<InitialStack::Change, StackError> InitialStack::with_preload(Targe
   PrefixReader prefixes(memory, tid);
   for (std::size_t i = environment_; i < environment_end_; ++i) {
     bool is_preload = false;
-    if (!prefixes.starts_with(words_[i], kVariable, is_preload)) return std::unexpected(StackError::TooLong);
+    bool lists = false;
+    if (!prefixes.starts_with(words_[i], kVariable, is_preload) ||
+        !prefixes.starts_with(words_[i], kLists, lists))
+      return std::unexpected(StackError::TooLong);
+    if (lists) return std::unexpected(StackError::OnlyLists);
     if (is_preload) own = i;
   }
   std::string old_text;

@@ -21,6 +21,7 @@ inline constexpr std::string_view kEnvironmentMark("SBXENV1\0", 8);
 enum class StackError : std::uint8_t {
   Unreadable,  // or not what the kernel writes
   TooLong,     // more arguments and variables than are worth being moved
+  OnlyLists,   // LD_TRACE_LOADED_OBJECTS, ldd(1): the loader prints its libraries and runs nothing
 };
 
 // From the stack pointer upwards, to the end of the auxiliary vector.

@@ -211,6 +211,7 @@ int Procfs::read_facts(ThreadId tid, ThreadFacts& out) const {
   if (out.tgid == 0) return ESRCH;
   out.umask = static_cast<mode_t>(number<unsigned>(field(text, "Umask:"), 8));
   out.threads = number<int>(field(text, "Threads:"));
+  out.filters = number<int>(field(text, "Seccomp_filters:"));
   const std::string_view uids = field(text, "Uid:");
   const std::string_view gids = field(text, "Gid:");
   out.uid = number<uid_t>(word(uids, 0));
@@ -233,6 +234,16 @@ int Procfs::read_facts(ThreadId tid, ThreadFacts& out) const {
   out.caught = number<std::uint64_t>(field(text, "SigCgt:"), 16);
   out.effective_caps = number<std::uint64_t>(field(text, "CapEff:"), 16);
   return 0;
+}
+
+std::uint64_t Procfs::start_time(pid_t pid) const {
+  std::array<char, 1024> buffer;
+  std::size_t size = buffer.size();
+  if (read_file(pid, "stat", buffer.data(), size) != 0) return 0;
+  std::string_view text(buffer.data(), size);
+  // The name, which is the process's own choice, ends at the last parenthesis; field 3 follows.
+  text.remove_prefix(std::min(text.rfind(')') + 1, text.size()));
+  return number<std::uint64_t>(word(text, 22 - 3));
 }
 
 bool Procfs::shares_view(ThreadId tid) const {

@@ -27,6 +27,7 @@ struct ThreadFacts {
   std::vector<gid_t> groups;
   mode_t umask = 022;
   int threads = 1;
+  int filters = 0;            // of seccomp(2)
   std::uint64_t pending = 0;  // signals queued for the thread or its group, bit n-1 for signal n
   std::uint64_t blocked = 0, ignored = 0, caught = 0;
   std::uint64_t effective_caps = 0;
@@ -48,6 +49,9 @@ class Procfs {
 
   // 0 or an errno (ENOENT or ESRCH: the thread is gone).
   [[nodiscard]] int read_facts(ThreadId tid, ThreadFacts& out) const;
+  // When the process began, in ticks since the host did: with the number it names one process for good. 0:
+  // it is gone.
+  [[nodiscard]] std::uint64_t start_time(pid_t pid) const;
   // True where the thread sees the same mounts as this process, from the same root.
   [[nodiscard]] bool shares_view(ThreadId tid) const;
   // /proc/<pid>/<name>, at most `limit` bytes. 0 or an errno.

@@ -107,6 +107,25 @@ __asm__(".pushsection .note.go.buildid,\"a\",@note\n.balign 4\n.long 4,4,4\n.asc
 """ + PLAIN
 
 
+# Forbids itself prctl(2), on pain of death, and becomes its arguments.
+FILTER = r"""
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  struct sock_filter filter[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 1),
+                                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+                                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) return 1;
+  execv(argv[1], argv + 1);
+  return 1;
+}
+"""
+
+
 class ShimInjection(sbx.BoxTest):
     @classmethod
     def setUpClass(cls):
@@ -313,6 +332,25 @@ class ShimInjection(sbx.BoxTest):
         self.assertIn(b"auxv 23 1\n", done.stdout)
         self.assertIn(b"shim 0\n", done.stdout)
         self.assert_absent(done, program, "setuid")
+
+    def test_a_program_with_a_filter_of_its_own(self):
+        """The shim's first call would end it, as nothing natively does."""
+        filtering = self.build("filter", FILTER)
+        for uid in self.each_user():
+            done = self.boxed([filtering, self.show], uid)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertIn(b"shim 0\n", done.stdout)
+            self.assert_loaded(done, filtering)
+            self.assert_absent(done, self.show, "own-filter")
+
+    def test_a_list_of_libraries(self):
+        """ldd(1) shows what the program needs."""
+        for uid in self.each_user():
+            done = self.boxed(["/usr/bin/env", "LD_TRACE_LOADED_OBJECTS=1", self.show], uid)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertIn(b"libc.so", done.stdout)
+            self.assertNotIn(b"secbox", done.stdout)
+            self.assert_absent(done, self.show, "only-lists")
 
     def test_programs_that_come_and_go(self):
         """Counted one by one, those that never reached the shim's first instruction too."""

@@ -294,6 +294,19 @@ TEST(InitialStack, APreloadThatIsTooLongStaysAsItIs) {
   EXPECT_EQ(change.error(), StackError::TooLong);
 }
 
+TEST(InitialStack, AListOfLibrariesStaysAsItIs) {
+  for (const char* variable : {"LD_TRACE_LOADED_OBJECTS=1", "LD_TRACE_LOADED_OBJECTS="}) {
+    Stack stack;
+    stack.put({"prog"}, {"A=1", variable, "B=2"}, kAuxv);
+    const auto change = stack.read()->with_preload(stack.memory, kThread, kShim);
+    ASSERT_FALSE(change.has_value());
+    EXPECT_EQ(change.error(), StackError::OnlyLists);
+  }
+  Stack stack;
+  stack.put({"prog"}, {"LD_TRACE_LOADED_OBJECTS_OF=1"}, kAuxv);
+  EXPECT_TRUE(stack.read()->with_preload(stack.memory, kThread, kShim).has_value());
+}
+
 TEST(InitialStack, VariablesThatPointNowhereAreOthers) {
   Stack stack;
   stack.put_words({0, 0, 1, kTop, ~std::uint64_t{0}, 0, AT_NULL, 0});
