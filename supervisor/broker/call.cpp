@@ -418,6 +418,7 @@ const ProcessFacts& Call::process() {
   fresh->tgid = facts->tgid;
   fresh->ppid = facts->ppid;
   fresh->comm = facts->comm;
+  fresh->started = services_.proc.start_time(facts->tgid);
   (void)services_.proc.read_link(facts->tgid, "exe", fresh->exe);  // stays empty where it cannot be read
   if (services_.channel.alive(notification_.id)) {
     entry =

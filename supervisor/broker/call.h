@@ -69,6 +69,7 @@ enum class Mode : std::uint8_t { Enforce, Audit };
 struct ProcessFacts {
   pid_t tgid = 0;
   pid_t ppid = 0;
+  std::uint64_t started = 0;  // sys::Procfs::start_time()
   std::string exe;
   std::string comm;
 };

@@ -15,9 +15,12 @@ namespace secbox::broker {
 
 namespace {
 
-constexpr std::size_t kMostRanges = 64;     // of one process; the oldest makes room
-constexpr std::size_t kMostModules = 1024;  // of the session; then they are read again
+constexpr std::size_t kMostRanges = 64;             // of one process; the oldest makes room
+constexpr std::size_t kMostModules = 1024;          // of the session; then they are read again
+constexpr std::size_t kMostImageBytes = 32U << 20;  // of all modules; then they go without symbols
 constexpr std::size_t kMostVariables = 65536;
+constexpr std::size_t kMostVariableText = 8U << 20;
+constexpr std::chrono::seconds kRangeHolds{1};
 
 bool opens(Handler handler) { return handler >= Handler::Open && handler <= Handler::Creat; }
 bool executes(Handler handler) { return handler == Handler::Exec || handler == Handler::Execveat; }
@@ -103,6 +106,7 @@ void Callers::forget_ended() {
 void Callers::note_image(pid_t tgid, std::string exe) {
   auto process = std::make_shared<Process>();
   process->exe = std::move(exe);
+  process->started = services_.proc.start_time(tgid);
   put(tgid, std::move(process));
 }
 
@@ -131,7 +135,7 @@ Result<UniqueFd> Callers::make_board(pid_t tgid) {
 std::shared_ptr<Callers::Process> Callers::process_of(Call& call) {
   const ProcessFacts& facts = call.process();
   if (facts.tgid == 0) return nullptr;
-  if (auto process = find(facts.tgid); process && (process->exe == facts.exe || facts.exe.empty()))
+  if (auto process = find(facts.tgid); process && (facts.started == 0 || process->started == facts.started))
     return process;
   const auto parent = find(facts.ppid);
   if (!parent) {
@@ -140,6 +144,7 @@ std::shared_ptr<Callers::Process> Callers::process_of(Call& call) {
   }
   auto process = std::make_shared<Process>();
   process->exe = facts.exe;
+  process->started = facts.started;
   if (parent && parent->exe == facts.exe) {
     const std::lock_guard lock(parent->mutex);
     process->board = parent->board;
@@ -150,32 +155,69 @@ std::shared_ptr<Callers::Process> Callers::process_of(Call& call) {
 // ---- modules ----
 
 std::shared_ptr<const Module> Callers::load_module(Call& call, const sys::ModuleMapping& mapping) {
+  // The file of that name may be another by now: then nothing is read of it. Only under the kernel's own name
+  // for it, never by a link: file systems number their files alike.
+  sys::PinnedPath path;
+  const bool is_there = (!services_.views_differ || services_.proc.shares_view(call.tid())) &&
+                        services_.resolver.resolve({.tid = call.tid(), .path = mapping.path}, path) == 0 &&
+                        path.exists() && S_ISREG(path.st.st_mode) && path.st.st_ino == mapping.ino &&
+                        path.resolved == mapping.path;
   const std::pair key(mapping.dev, mapping.ino);
   {
     const std::lock_guard lock(modules_mutex_);
     const auto found = modules_.find(key);
-    if (found != modules_.end() && found->second->path == mapping.path) return found->second;
+    if (is_there && found != modules_.end() && found->second->path == mapping.path &&
+        found->second->changed.tv_sec == path.st.st_ctim.tv_sec &&
+        found->second->changed.tv_nsec == path.st.st_ctim.tv_nsec)
+      return found->second;
   }
-  auto module = std::make_shared<Module>();
-  module->path = mapping.path;
-  // The file of that name may be another by now: then nothing is read of it.
-  sys::PinnedPath path;
-  if (services_.resolver.resolve({.tid = call.tid(), .path = mapping.path}, path) == 0 && path.exists() &&
-      S_ISREG(path.st.st_mode) && path.st.st_ino == mapping.ino) {
-    const UniqueFd file(services_.proc.reopen(path.object.get(), O_RDONLY | O_NONBLOCK | O_NOCTTY));
-    if (file.valid()) module->image = sys::ModuleImage::read(file.get());
-  }
+  auto module = read_module(mapping, is_there ? &path : nullptr);
   const std::lock_guard lock(modules_mutex_);
   if (modules_.size() >= kMostModules) modules_.clear();
   modules_.insert_or_assign(key, module);
   return module;
 }
 
+bool Callers::take_image_bytes(std::size_t bytes) {
+  if (image_bytes_->fetch_add(bytes) + bytes <= kMostImageBytes) return true;
+  image_bytes_->fetch_sub(bytes);
+  return false;
+}
+
+std::shared_ptr<const Module> Callers::read_module(const sys::ModuleMapping& mapping,
+                                                   const sys::PinnedPath* file) {
+  auto module = std::make_unique<Module>();
+  module->path = mapping.path;
+  if (file != nullptr) {
+    module->changed = file->st.st_ctim;
+    const UniqueFd opened(services_.proc.reopen(file->object.get(), O_RDONLY | O_NONBLOCK | O_NOCTTY));
+    if (opened.valid()) module->image = sys::ModuleImage::read(opened.get());
+  }
+  // A plugin may come with any number of files that are nothing but symbols.
+  std::size_t bytes = module->image.bytes();
+  if (!take_image_bytes(bytes)) {
+    {
+      const std::lock_guard lock(modules_mutex_);
+      modules_.clear();
+    }
+    if (!take_image_bytes(bytes)) {
+      bytes = 0;
+      module->image.drop_symbols();
+    }
+  }
+  return {module.release(), [bytes, all = image_bytes_](const Module* ended) {
+            delete ended;
+            all->fetch_sub(bytes);
+          }};
+}
+
 std::shared_ptr<const Module> Callers::module_at(Call& call, Process& process, std::uint64_t address,
                                                  std::uint64_t& offset) {
   const auto within = [&](const Range& range) { return address >= range.start && address < range.end; };
+  const auto now = std::chrono::steady_clock::now();
   {
     const std::lock_guard lock(process.mutex);
+    std::erase_if(process.ranges, [&](const Range& range) { return now >= range.until; });
     if (const auto found = std::ranges::find_if(process.ranges, within); found != process.ranges.end()) {
       offset = found->module->image.address_of(address - found->start + found->file_offset);
       return found->module;
@@ -188,7 +230,7 @@ std::shared_ptr<const Module> Callers::module_at(Call& call, Process& process, s
   auto module = load_module(call, mapping);
   offset = module->image.address_of(address - mapping.start + mapping.file_offset);
   const std::lock_guard lock(process.mutex);
-  Range range{mapping.start, mapping.end, mapping.file_offset, module};
+  Range range{mapping.start, mapping.end, mapping.file_offset, module, now + kRangeHolds};
   if (process.ranges.size() < kMostRanges) {
     process.ranges.push_back(std::move(range));
   } else {
@@ -294,7 +336,11 @@ void Callers::record_variables(pid_t tgid, Process& process) {
   for (std::string& name : names) {
     {
       const std::lock_guard lock(variables_mutex_);
-      if (variables_.size() >= kMostVariables || !variables_.emplace(process.exe, name).second) continue;
+      const std::size_t size = process.exe.size() + name.size();
+      if (variables_.size() >= kMostVariables || variables_text_ + size > kMostVariableText ||
+          !variables_.emplace(process.exe, name).second)
+        continue;
+      variables_text_ += size;
     }
     const bool granted =
         checker::decide(

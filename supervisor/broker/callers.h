@@ -4,9 +4,11 @@
 #pragma once
 
 #include <sys/types.h>
+#include <time.h>
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -25,6 +27,7 @@
 #include "supervisor/broker/board.h"
 #include "supervisor/sys/module_image.h"
 #include "supervisor/sys/module_mapping.h"
+#include "supervisor/sys/path_resolver.h"
 
 namespace secbox::broker {
 
@@ -34,6 +37,7 @@ class Services;
 // A file whose code runs in a process of the plugin.
 struct Module {
   std::string path;
+  timespec changed{};  // the file, when it was read; 0 = it could not be
   sys::ModuleImage image;
 };
 
@@ -71,18 +75,24 @@ class Callers {
   // Records the environment variables that the shims saw, of all processes. At the end of the session.
   void record_variables();
 
+  // What the modules' symbols take of memory at the moment.
+  [[nodiscard]] std::size_t image_bytes() const { return *image_bytes_; }
+
   // An event of this program was attributed.
   std::function<void(pid_t tgid, std::string_view exe, bool with_context, bool checked)> on_event;
 
  private:
+  // Memory is unmapped, moved and written without our being asked: what was seen holds for a while only.
   struct Range {
     std::uint64_t start, end, file_offset;
     std::shared_ptr<const Module> module;
+    std::chrono::steady_clock::time_point until;
   };
   struct Process {
     std::mutex mutex;
     std::shared_ptr<Board> board;
     std::string exe;
+    std::uint64_t started = 0;  // sys::Procfs::start_time(): another process may get the same number
     std::vector<Range> ranges;
     std::size_t next_range = 0;
     std::uint32_t variables_seen = 0;
@@ -104,6 +114,8 @@ class Callers {
   std::shared_ptr<const Module> module_at(Call& call, Process& process, std::uint64_t address,
                                           std::uint64_t& offset);
   std::shared_ptr<const Module> load_module(Call& call, const sys::ModuleMapping& mapping);
+  std::shared_ptr<const Module> read_module(const sys::ModuleMapping& mapping, const sys::PinnedPath* file);
+  bool take_image_bytes(std::size_t bytes);
   void record_variables(pid_t tgid, Process& process);
   void record_invalid(Call& call, Process& process);
 
@@ -113,8 +125,11 @@ class Callers {
   std::size_t forget_at_ = 128;
   std::mutex modules_mutex_;
   std::map<std::pair<dev_t, ino_t>, std::shared_ptr<const Module>> modules_;
+  // What all images that anything still holds take.
+  std::shared_ptr<std::atomic<std::size_t>> image_bytes_ = std::make_shared<std::atomic<std::size_t>>(0);
   std::mutex variables_mutex_;
   std::set<std::pair<std::string, std::string>> variables_;  // program and name: each is recorded once
+  std::size_t variables_text_ = 0;
 };
 
 }  // namespace secbox::broker

@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t kMostSegments = 256;
 constexpr std::size_t kMostSections = 4096;
 constexpr std::uint64_t kMostSymbols = 65536;
-constexpr std::uint64_t kMostNames = 16U << 20;
+constexpr std::uint64_t kMostNames = 4U << 20;
 constexpr std::uint64_t kMostNotes = 64U << 10;
 constexpr std::size_t kMostBuildId = 64;
 constexpr std::size_t kLongestName = 1024;

@@ -2,6 +2,7 @@
 // file is the plugin's: everything in it may be a lie, and every number is checked before it is used.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -12,7 +13,7 @@ namespace secbox::sys {
 class ModuleImage {
  public:
   // Reads `fd`, a regular file, with pread(2): it may shrink meanwhile. What cannot be read, is no ELF file
-  // of 64 bits or is too large (65,536 symbols, 16 MiB of names) is left out.
+  // of 64 bits or is too large (65,536 symbols, 4 MiB of names) is left out.
   [[nodiscard]] static ModuleImage read(int fd);
 
   // In lower-case hexadecimal digits; "" where the file names none.
@@ -23,6 +24,15 @@ class ModuleImage {
   // The function that holds `address` (of the module's own numbering), as the symbol table spells it; "" for
   // none.
   [[nodiscard]] std::string_view function_at(std::uint64_t address) const;
+
+  // What it takes of memory, about.
+  [[nodiscard]] std::size_t bytes() const {
+    return names_.capacity() + symbols_.capacity() * sizeof(Symbol) + segments_.capacity() * sizeof(Segment);
+  }
+  void drop_symbols() {
+    names_ = {};
+    symbols_ = {};
+  }
 
  private:
   struct Segment {

@@ -2,10 +2,24 @@
 #include "supervisor/broker/callers.h"
 
 #include <dlfcn.h>
+#include <elf.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <array>
+#include <chrono>
 #include <cstring>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "tests/unit/broker/fakes.h"
 
@@ -168,6 +182,146 @@ TEST_F(CallersTest, AProgramThatWasReplacedLeavesNothingBehind) {
   EXPECT_TRUE(open_line().from_shim);
   callers.note_image(::getpid(), exe);
   EXPECT_FALSE(open_line().from_shim);
+}
+
+// A module that has one function, whose code fills the page at 4096; the rest of the file is its names.
+class CraftedModule {
+ public:
+  static constexpr std::size_t kPage = 4096;
+
+  CraftedModule(std::string path, std::string_view function, std::size_t names_size = 64)
+      : path_(std::move(path)) {
+    Elf64_Ehdr header{};
+    std::memcpy(header.e_ident, ELFMAG, SELFMAG);
+    header.e_ident[EI_CLASS] = ELFCLASS64;
+    header.e_ident[EI_DATA] = ELFDATA2LSB;
+    header.e_shentsize = sizeof(Elf64_Shdr);
+    header.e_shoff = 1024;
+    header.e_shnum = 2;
+    std::array<Elf64_Shdr, 2> sections{};
+    sections[0].sh_type = SHT_SYMTAB;
+    sections[0].sh_offset = 2048;
+    sections[0].sh_size = sizeof(Elf64_Sym);
+    sections[0].sh_link = 1;
+    sections[1].sh_type = SHT_STRTAB;
+    sections[1].sh_offset = 2 * kPage;
+    sections[1].sh_size = names_size;
+    Elf64_Sym symbol{};
+    symbol.st_name = 1;
+    symbol.st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC);
+    symbol.st_shndx = 1;
+    symbol.st_value = kPage;
+    symbol.st_size = kPage;
+    const UniqueFd fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0755));
+    EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(2 * kPage + names_size)), 0);
+    EXPECT_EQ(::pwrite(fd.get(), &header, sizeof header, 0), static_cast<ssize_t>(sizeof header));
+    EXPECT_EQ(::pwrite(fd.get(), sections.data(), sizeof sections, 1024),
+              static_cast<ssize_t>(sizeof sections));
+    EXPECT_EQ(::pwrite(fd.get(), &symbol, sizeof symbol, 2048), static_cast<ssize_t>(sizeof symbol));
+    rename_function(function);
+    code_ = ::mmap(nullptr, kPage, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd.get(), kPage);
+    EXPECT_NE(code_, MAP_FAILED);
+  }
+  ~CraftedModule() { ::munmap(code_, kPage); }
+  CraftedModule(const CraftedModule&) = delete;
+  CraftedModule& operator=(const CraftedModule&) = delete;
+
+  void rename_function(std::string_view function) const {
+    const UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_CLOEXEC));
+    const std::string name(function);
+    EXPECT_EQ(::pwrite(fd.get(), name.c_str(), name.size() + 1, 2 * kPage + 1),
+              static_cast<ssize_t>(name.size() + 1));
+  }
+  [[nodiscard]] void* code() const { return code_; }
+  [[nodiscard]] std::uint64_t caller() const { return reinterpret_cast<std::uint64_t>(code_) + 16; }
+
+ private:
+  std::string path_;
+  void* code_ = nullptr;
+};
+
+// Taken away without our being asked: for a second at most it is still taken to be there.
+TEST_F(CallersTest, AModuleThatIsGoneIsNotNamedForLong) {
+  const CraftedModule module(dir.string() + "/gone.so", "was_here");
+  claim(SECBOX_FUNCTION_open, module.caller());
+  EXPECT_EQ(open_line().function, "was_here");
+  ASSERT_EQ(::mmap(module.code(), CraftedModule::kPage, PROT_READ | PROT_EXEC,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+            module.code());
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  const auto line = open_line();
+  EXPECT_FALSE(line.checked);
+  EXPECT_EQ(line.module, "");
+}
+
+TEST_F(CallersTest, AModuleThatIsRewrittenIsReadAgain) {
+  const CraftedModule module(dir.string() + "/new.so", "first");
+  claim(SECBOX_FUNCTION_open, module.caller());
+  EXPECT_EQ(open_line().function, "first");
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // longer than a file system's clock ticks
+  module.rename_function("second");
+  callers.note_mapping(::getpid());
+  EXPECT_EQ(open_line().function, "second");
+}
+
+// Files that are nothing but symbols: what all of them take is bounded, and what nobody uses makes room.
+TEST_F(CallersTest, SymbolsOfManyModulesTakeLittleMemory) {
+  constexpr std::size_t kNames = 4U << 20;
+  constexpr std::size_t kMost = 32U << 20;
+  for (int number = 0; number < 12; ++number) {
+    const std::string file = dir.string() + "/" + std::to_string(number) + ".so";
+    const CraftedModule module(file, "large", kNames);
+    callers.note_mapping(::getpid());
+    claim(SECBOX_FUNCTION_open, module.caller());
+    const auto line = open_line();
+    EXPECT_TRUE(line.checked);
+    EXPECT_EQ(line.module, file);
+    EXPECT_EQ(line.function, "large") << "nobody uses the others";
+    EXPECT_LE(callers.image_bytes(), kMost);
+  }
+  const CraftedModule module(dir.string() + "/larger.so", "larger", kNames + 1);
+  callers.note_mapping(::getpid());
+  claim(SECBOX_FUNCTION_open, module.caller());
+  EXPECT_EQ(open_line().function, "") << "too large by itself";
+}
+
+// Only root may choose a number.
+pid_t child_with_number(pid_t number) {
+  clone_args arguments{};
+  arguments.exit_signal = SIGCHLD;
+  arguments.set_tid = reinterpret_cast<std::uintptr_t>(&number);
+  arguments.set_tid_size = 1;
+  const auto child = static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof arguments));
+  if (child != 0) return child;
+  while (true) ::pause();
+}
+
+TEST_F(CallersTest, AnotherProcessOfTheSameNumberIsNotTakenForTheOne) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may choose the number of a process";
+  const auto end = [](pid_t child) {
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+  };
+  const pid_t child = ::fork();
+  if (child == 0) {
+    while (true) ::pause();
+  }
+  callers.note_image(child, exe);
+  const auto fd = callers.make_board(child);
+  ASSERT_TRUE(fd.has_value());
+  void* mapped = ::mmap(nullptr, sizeof(secbox_board), PROT_READ | PROT_WRITE, MAP_SHARED, fd->get(), 0);
+  ASSERT_NE(mapped, MAP_FAILED);
+  secbox_board* mine = std::exchange(board, static_cast<secbox_board*>(mapped));
+  caller = ThreadId{child};
+  claim(SECBOX_FUNCTION_open, secbox_test_module_function());
+  EXPECT_TRUE(open_line().from_shim);
+  end(child);
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(1100));  // what is known of a thread is looked at again
+  EXPECT_EQ(child_with_number(child), child);
+  EXPECT_FALSE(open_line().from_shim) << "what the first one was doing when it ended";
+  end(child);
+  ::munmap(std::exchange(board, mine), sizeof(secbox_board));
 }
 
 TEST_F(CallersTest, NothingIsSaidBeforeThePluginRuns) {
