@@ -52,6 +52,13 @@ std::string_view leaf_of(std::string_view path) { return path.substr(path.rfind(
 // glibc's and musl's, under whatever name they are installed.
 bool is_loader(std::string_view path) { return leaf_of(path).starts_with("ld-"); }
 
+// Where system calls are made for others: libc, what was part of it before glibc 2.34, and the shim itself.
+bool is_libc(std::string_view path) {
+  const std::string_view leaf = leaf_of(path);
+  return leaf.starts_with("libc.so") || leaf.starts_with("libc-") || leaf.starts_with("libpthread") ||
+         leaf.starts_with("libsecbox-preload");
+}
+
 }  // namespace
 
 audit::CallerRef Caller::ref() const {
@@ -245,13 +252,15 @@ bool Callers::fits(Call& call, Process& process, const Context& context) {
   if (!can_stand_behind(context.family, call.row().handler)) return false;
   const auto& args = call.notification().args;
   if (context.argument != 0 && std::ranges::find(args, context.argument) == args.end()) return false;
+  // What was left behind by a call that never returned (longjmp(3), a cancellation) says nothing of a system
+  // call that a module makes itself.
+  std::uint64_t ignored = 0;
+  const auto caller = module_at(call, process, call.notification().instruction_pointer, ignored);
+  if (!caller) return false;
   // dlopen(3) leaves its context behind when it returns: it is the loader's own calls that it speaks of.
-  if (context.function == SECBOX_FUNCTION_dlopen || context.function == SECBOX_FUNCTION_dlmopen) {
-    std::uint64_t ignored = 0;
-    const auto loader = module_at(call, process, call.notification().instruction_pointer, ignored);
-    return loader && is_loader(loader->path);
-  }
-  return true;
+  if (context.function == SECBOX_FUNCTION_dlopen || context.function == SECBOX_FUNCTION_dlmopen)
+    return is_loader(caller->path);
+  return is_libc(caller->path) || is_loader(caller->path);
 }
 
 Board::Slot Callers::claim_of(Call& call, Process& process, const Board& board, Claim& out) {

@@ -49,6 +49,7 @@ class CallersTest : public BrokerTest {
     board = static_cast<secbox_board*>(mapped);
     grant({dir.string() + "/**"});
     path = make_file("x");
+    instruction_pointer = in_libc;
   }
   ~CallersTest() override { ::munmap(board, sizeof(secbox_board)); }
 
@@ -74,6 +75,7 @@ class CallersTest : public BrokerTest {
 
   std::string exe = std::filesystem::read_symlink("/proc/self/exe");
   Callers callers{services};
+  const std::uint64_t in_libc = reinterpret_cast<std::uint64_t>(&::getppid) + 1;
   secbox_board* board = nullptr;
   std::string path;
 };
@@ -100,12 +102,15 @@ TEST_F(CallersTest, WithoutAClaimTheInstructionPointerSpeaks) {
 }
 
 TEST_F(CallersTest, AClaimOfAnotherCallIsNotBelieved) {
-  instruction_pointer = reinterpret_cast<std::uint64_t>(&::dlopen) + 1;
   const std::uint64_t address = secbox_test_module_function();
   claim(SECBOX_FUNCTION_open, address, 0x1234);
   EXPECT_FALSE(open_line().from_shim) << "another argument";
   claim(SECBOX_FUNCTION_connect, address);
   EXPECT_FALSE(open_line().from_shim) << "another family";
+  claim(SECBOX_FUNCTION_open, address);
+  instruction_pointer = address;
+  EXPECT_FALSE(open_line().from_shim) << "a system call of the module's own";
+  instruction_pointer = in_libc;
   claim(SECBOX_FUNCTION_dlopen, address);
   EXPECT_FALSE(open_line().from_shim) << "the loader is not who calls";
   claim(SECBOX_FUNCTION_open, address);
