@@ -314,6 +314,9 @@ constexpr Clause kToRead[] = {is(2, 0, O_ACCMODE | O_CREAT | O_TRUNC | (O_TMPFIL
 constexpr Clause kAsks[] = {is(2, 0, kPointer)};
 constexpr Clause kDirectories[] = {is(2, AT_REMOVEDIR)};  // the session's control group
 constexpr ByArgument kGuardianByArgument[] = {
+#ifdef SECBOX_SANITIZED
+    {SYS_mmap, kNoCode, kKill},   {SYS_munmap, {}, kAllow},      {SYS_madvise, {}, kAllow},
+#endif
     {SYS_openat, kToRead, kKill}, {SYS_prlimit64, kAsks, kKill}, {SYS_unlinkat, kDirectories, kKill}};
 
 // ---- assembling ----
