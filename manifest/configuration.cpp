@@ -19,7 +19,7 @@ class Configuration::Reader {
 
   void read(const Node& root) {
     if (!expect_object(root, "")) return;
-    check_keys(root, "", {"$schema", "limits", "timeouts", "type", "max"});
+    check_keys(root, "", {"$schema", "limits", "timeouts", "type", "max", "host"});
     read_groups(root, "", out_.defaults_);
     if (const Node* max = root.find("max"); max != nullptr && expect_object(*max, "/max")) {
       check_keys(*max, "/max", {"limits", "timeouts"});
@@ -27,6 +27,8 @@ class Configuration::Reader {
       read_groups(*max, "/max", most);
       for (const Setting& setting : most) lower(setting);
     }
+    if (const Node* host = root.find("host"); host != nullptr && expect_object(*host, "/host"))
+      read_host(*host);
     const Node* types = root.find("type");
     if (types == nullptr || !expect_object(*types, "/type")) return;
     for (const auto& [type, node] : types->members) {
@@ -82,6 +84,20 @@ class Configuration::Reader {
           continue;
         }
         settings.push_back(std::move(setting));
+      }
+    }
+  }
+
+  // What a value may be depends on where a manifest uses it: a path here, the name of a machine there.
+  void read_host(const Node& host) {
+    for (const auto& [name, value] : host.members) {
+      if (value.kind == Node::Kind::String && !value.text.empty()) {
+        out_.host_.emplace_back(name, value.text);
+      } else {
+        problem(value, "/host/" + name, "SBX-V105",
+                "this is " + std::string(value.kind_name()) + ", where what ${HOST:" + name +
+                    "} stands for belongs",
+                "an absolute path, or the name of a host");
       }
     }
   }

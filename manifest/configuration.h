@@ -1,11 +1,12 @@
 // The administrator's and the user's configuration (config.toml, or the same in JSON or YAML): limits and
-// time-outs for plugins whose manifests say none, by type of plugin, and what no manifest and no option may
-// exceed. See docs/cli.md.
+// time-outs for plugins whose manifests say none, by type of plugin, what no manifest and no option may
+// exceed, and what the ${HOST:...} of this host stand for. See docs/cli.md.
 #pragma once
 
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "manifest/diagnostic.h"
@@ -22,6 +23,8 @@ class Configuration {
   void fill_in(const Manifest& manifest, Limits& limits, Timeouts& timeouts) const;
   // Lowers what exceeds the maxima. The names of what was lowered.
   std::vector<std::string> cap(Limits& limits, Timeouts& timeouts) const;
+  // The values of ${HOST:name}, a later file's behind an earlier one's.
+  [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& host() const { return host_; }
 
  private:
   struct Setting {
@@ -32,6 +35,7 @@ class Configuration {
 
   std::vector<Setting> defaults_;
   std::map<std::string, std::vector<Setting>, std::less<>> by_type_;
+  std::vector<std::pair<std::string, std::string>> host_;
   Limits most_ = Limits::none();
   Timeouts most_time_{.init_ms = {}, .hook_ms = {}, .run_ms = {}, .heartbeat_ms = {}};
 };

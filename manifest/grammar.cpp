@@ -269,7 +269,7 @@ std::expected<std::string, GrammarError> expand_variables(std::string_view text,
       }
       if (value == nullptr)
         return error("SBX-V122", "the host gives no value for ${" + name + "}",
-                     "name the place itself, or run it from a host that knows it");
+                     "say it in config.toml, under [host]: " + name.substr(5) + " = \"/absolute/path\"");
     }
     if (value == nullptr) {
       const std::string near = nearest_word(name, {"HOME", "CWD", "TMP", "PLUGIN_DIR", "PLUGIN_DATA"});

@@ -53,7 +53,7 @@ constexpr Code kCodes[] = {
     {"SBX-V119", "There is no such protocol."},
     {"SBX-V120", "\"${\" without \"}\"."},
     {"SBX-V121", "There is no such variable."},
-    {"SBX-V122", "A ${HOST:...} that has a value only where a host gives one."},
+    {"SBX-V122", "A ${HOST:...} that the host gives no value: config.toml does, under [host]."},
     {"SBX-V123",
      "A variable without a value. ${HOME} and ${PLUGIN_DATA} need a HOME that is an absolute directory of\n"
      "somebody's own: with \"/\" for it a grant would be one for everything."},

@@ -27,7 +27,7 @@ namespace secbox::cli {
 // it is missing.
 [[nodiscard]] std::string find_shim();
 
-// The variables of a run of `manifest`, all but ${TMP} and those of a host.
+// The variables of a run of `manifest`, all but ${TMP} and ${HOST:...}.
 [[nodiscard]] manifest::Variables variables_of(const manifest::Manifest& manifest);
 
 }  // namespace secbox::cli

@@ -291,10 +291,8 @@ int apply_settings(std::string_view option, std::string_view group, const std::v
   return 0;
 }
 
-// What holds in the end: the manifest's, the configuration's where that says nothing, the command line's, and
-// never more than the administrator's maximum. 0, or the exit code to end with.
-int set_limits(const Options& options, const manifest::Manifest& manifest, session::SessionPlan& plan) {
-  manifest::Configuration configuration;
+// The administrator's, and on top of it the user's. 0, or the exit code to end with.
+int read_configuration(manifest::Configuration& configuration) {
   manifest::Diagnostics diagnostics;
   const std::string own = config_directory();
   configuration.read("/etc/secbox/config.toml", diagnostics);
@@ -308,10 +306,15 @@ int set_limits(const Options& options, const manifest::Manifest& manifest, sessi
     // (A HOME that this user cannot enter, sudo's, holds nothing of theirs.)
     configuration.read(file, diagnostics);
   }
-  if (diagnostics.has_errors()) {
-    print_diagnostics(diagnostics);
-    return kExitInvalid;
-  }
+  if (!diagnostics.has_errors()) return 0;
+  print_diagnostics(diagnostics);
+  return kExitInvalid;
+}
+
+// What holds in the end: the manifest's, the configuration's where that says nothing, the command line's, and
+// never more than the administrator's maximum. 0, or the exit code to end with.
+int set_limits(const Options& options, const manifest::Manifest& manifest,
+               const manifest::Configuration& configuration, session::SessionPlan& plan) {
   plan.limits = manifest.limits;
   plan.timeouts = manifest.timeouts;
   configuration.fill_in(manifest, plan.limits, plan.timeouts);
@@ -457,7 +460,9 @@ int start(Options& options, std::string& session_id) {
   plan.fail_on_denial = options.fail_on_denial;
   plan.fail_on_would_deny = options.fail_on_would_deny;
   plan.fail_on_limit = options.fail_on_limit;
-  if (const int code = set_limits(options, manifest, plan); code != 0) return code;
+  manifest::Configuration configuration;
+  if (const int code = read_configuration(configuration); code != 0) return code;
+  if (const int code = set_limits(options, manifest, configuration, plan); code != 0) return code;
   plan.shim = options.shim ? find_shim() : std::string();
   if (!options.plugin_dir.empty() && !manifest.required.empty()) {
     const bool approved =
@@ -488,6 +493,7 @@ int start(Options& options, std::string& session_id) {
   manifest::CompileOptions compile;
   compile.variables = variables_of(manifest);
   compile.variables.tmp = tmp.path;
+  compile.variables.host = configuration.host();
   compile.allow = options.allow;
   compile.deny = options.deny;
   std::vector<checker::Rule> rules = manifest::compile(manifest, compile, loaded.diagnostics);
