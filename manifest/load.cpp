@@ -482,24 +482,39 @@ class Reader {
   int problems_ = 0;
 };
 
-void read_model(const Node& root, const std::string& file, Loaded& loaded) {
+void read_model(Node root, const std::string& file, const TranslateOptions& options, Loaded& loaded) {
+  loaded.dialect = dialect_of(file, root);
+  const bool foreign = loaded.dialect != Dialect::Native;
+  if (foreign) {
+    Translation translation = translate(loaded.dialect, root, file, options, loaded.diagnostics);
+    root = std::move(translation.native);
+    loaded.enabled = translation.enabled;
+  }
   Manifest manifest = Reader(file, loaded.diagnostics).read(root);
-  if (!loaded.diagnostics.has_errors()) loaded.manifest = std::move(manifest);
+  if (foreign) {
+    // Pointers go into the native tree: nobody has written that.
+    for (Diagnostic& d : loaded.diagnostics.all) d.pointer.clear();
+  }
+  if (loaded.diagnostics.has_errors()) return;
+  loaded.manifest = std::move(manifest);
+  loaded.native = std::move(root);
 }
 
 }  // namespace
 
-Loaded load_manifest_file(const std::string& path) {
+Loaded load_manifest_file(const std::string& path, const TranslateOptions& options) {
   Loaded loaded;
-  if (const auto root = read_document(path, loaded.text, loaded.diagnostics)) read_model(*root, path, loaded);
+  if (auto root = read_document(path, loaded.text, loaded.diagnostics))
+    read_model(std::move(*root), path, options, loaded);
   return loaded;
 }
 
-Loaded load_manifest_text(std::string_view text, Format format, const std::string& file) {
+Loaded load_manifest_text(std::string_view text, Format format, const std::string& file,
+                          const TranslateOptions& options) {
   Loaded loaded;
   loaded.text = std::string(text);
-  if (const auto root = parse_document(format, text, file, loaded.diagnostics))
-    read_model(*root, file, loaded);
+  if (auto root = parse_document(format, text, file, loaded.diagnostics))
+    read_model(std::move(*root), file, options, loaded);
   return loaded;
 }
 

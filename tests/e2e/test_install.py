@@ -18,7 +18,8 @@ class Install(sbx.BoxTest):
         shims = list(prefix.glob("lib*/**/libsecbox-preload.so"))
         self.assertEqual(len(shims), 1, "one shim, below lib")
         self.assertEqual(sorted(str(path.relative_to(prefix)) for path in prefix.rglob("*") if path.is_file()),
-                         ["bin/secbox", str(shims[0].relative_to(prefix)), "share/secbox/schema/manifest.schema.json"])
+                         ["bin/secbox", str(shims[0].relative_to(prefix)), "share/secbox/schema/manifest.schema.json",
+                          *(f"share/secbox/vocab/{name}.json" for name in ("gao", "gql", "mcp.ac", "nexus", "project-ai", "ragged"))])
         self.assertEqual(subprocess.run([secbox, "--version"], capture_output=True).returncode, 0)
         for uid in self.each_user():
             log = self.path(f"log-{uid}")

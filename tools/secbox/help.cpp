@@ -79,11 +79,17 @@ constexpr Code kCodes[] = {
      "names are for the permissions of the plugin."},
     {"SBX-V142",
      "A variable in a rule by module: the environment is one for all modules. Deny it in env.deny."},
+    {"SBX-V150",
+     "A word that the vocabulary of this kind of manifest does not have (docs/manifest.md, Other hosts' "
+     "manifests)."},
+    {"SBX-V151", "An entry point that is no class, or no file in the plugin's own directory."},
+    {"SBX-V152", "Several MCP servers in one file, or none of that name: secbox import --server NAME."},
     {"SBX-V190", "A warning: this is read, and grants nothing in this version."},
     {"SBX-V191", "A warning: names below a domain cannot be known in this version."},
     {"SBX-V192", "A warning: wildcards over variables never cover names of secrets; name them in full."},
     {"SBX-V193",
      "A warning: timeouts.hook and timeouts.heartbeat are read, and not enforced in this version."},
+    {"SBX-V194", "A warning: something in another host's manifest that there is nothing for here."},
     {"SBX-V201",
      "What may be both written and executed (or loaded) is code of the plugin's own choosing.\n"
      "Take one of the two away, or use \"except\"."},
