@@ -81,7 +81,7 @@ class Cli(sbx.BoxTest):
         self.assertIn("not in this version", done.stderr.decode())
 
     def test_help_on_verbs_and_codes(self):
-        for verb in ("run", "validate", "schema", "preset", "doctor", "test"):
+        for verb in ("run", "validate", "import", "schema", "preset", "doctor", "test"):
             done = self.secbox("help", verb)
             self.assertEqual((done.returncode, done.stdout, done.stderr),
                              (0, self.secbox(verb, "--help").stdout, b""), verb)

@@ -22,6 +22,7 @@ struct Verb {
 constexpr Verb kVerbs[] = {
     {"run", secbox::cli::verb_run, "run a program under a manifest"},
     {"validate", secbox::cli::verb_validate, "check a manifest, and print what is wrong with it"},
+    {"import", secbox::cli::verb_import, "print another host's manifest as one of ours"},
     {"schema", secbox::cli::verb_schema, "print a published JSON Schema"},
     {"preset", secbox::cli::verb_preset, "list the built-in presets, or show what one grants"},
     {"doctor", secbox::cli::verb_doctor, "say what this host gives, and what each missing piece costs"},

@@ -42,8 +42,9 @@ constexpr const char* kHelp =
     "\n"
     "  -m, --manifest FILE   the permissions (JSON, YAML or TOML); named here, it counts as approved for "
     "this run\n"
-    "      --plugin-dir DIR  find the manifest (secbox.json, .yaml, .toml) in DIR; its permissions need an "
-    "approval\n"
+    "      --plugin-dir DIR  find the manifest in DIR, ours (secbox.json, .yaml, .toml) or another "
+    "host's;\n"
+    "                        its permissions need an approval\n"
     "      --allow-plugin N  approve the plugin named N, found by --plugin-dir, for this run\n"
     "      --allow GRANT     grant one more permission for this run (may be repeated)\n"
     "      --deny GRANT      deny one permission for this run; a denial always wins (may be repeated)\n"
@@ -253,11 +254,27 @@ int find_program(const std::string& name, std::string& out) {
 }
 
 std::string find_manifest(const std::string& dir) {
-  for (const char* name : {"secbox.json", "secbox.jsonc", "secbox.yaml", "secbox.yml", "secbox.toml"}) {
+  for (const char* name : manifest::manifest_file_names()) {
     std::string path = dir + "/" + name;
     if (::access(path.c_str(), F_OK) == 0) return path;
   }
   return {};
+}
+
+// The entry point, with the place where the plugin is.
+std::vector<std::string> command_of(const manifest::Manifest& manifest) {
+  constexpr std::string_view kDirectory = "${PLUGIN_DIR}";
+  const std::string directory = variables_of(manifest).plugin_dir;
+  std::vector<std::string> command;
+  for (std::string_view rest : manifest.entry_point) {
+    std::string& word = command.emplace_back();
+    for (std::size_t at = 0; (at = rest.find(kDirectory)) != std::string_view::npos;) {
+      word += std::string(rest.substr(0, at)) + directory;
+      rest.remove_prefix(at + kDirectory.size());
+    }
+    word += rest;
+  }
+  return command;
 }
 
 std::string make_tmp_dir() {
@@ -431,7 +448,8 @@ int start(Options& options, std::string& session_id) {
   if (!options.plugin_dir.empty()) {
     options.manifest = find_manifest(options.plugin_dir);
     if (options.manifest.empty())
-      return usage_error("no secbox.json, secbox.yaml or secbox.toml in " + options.plugin_dir);
+      return usage_error("no secbox.json, .yaml or .toml, nor another host's manifest, in " +
+                         options.plugin_dir);
   }
   if (options.manifest.empty()) {
     return usage_error(
@@ -444,7 +462,12 @@ int start(Options& options, std::string& session_id) {
     return kExitInvalid;
   }
   const manifest::Manifest& manifest = *loaded.manifest;
-  if (options.command.empty()) options.command = manifest.entry_point;
+  if (!loaded.enabled) {
+    std::fprintf(stderr, "secbox: %s was not started: it is disabled\nhint: \"enabled\" in %s\n",
+                 printable_text(manifest.name).c_str(), printable_text(options.manifest).c_str());
+    return kExitRefused;
+  }
+  if (options.command.empty()) options.command = command_of(manifest);
   if (options.command.empty()) return usage_error("no command: put it behind --");
 
   session::SessionPlan plan;

@@ -20,6 +20,7 @@ inline constexpr int kExitNotFound = 127;
 using Args = std::vector<std::string>;
 int verb_run(const Args& args);
 int verb_validate(const Args& args);
+int verb_import(const Args& args);
 int verb_schema(const Args& args);
 int verb_preset(const Args& args);
 int verb_doctor(const Args& args);
