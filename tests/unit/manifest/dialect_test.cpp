@@ -51,6 +51,31 @@ TEST(VocabularyFiles, AreShippedAndHoldPermissionsOfOurs) {
   }
 }
 
+TEST(VocabularyFiles, AllWordsOfOneGoTogether) {
+  for (const VocabularyFile& file : vocabulary_files()) {
+    Diagnostics diagnostics;
+    const auto root = parse_document(Format::Json, file.text, "", diagnostics);
+    std::string text = "name: a\npermissions:\n";
+    for (const auto& [word, node] : root->members) {
+      std::string used = word;
+      if (const std::size_t at = used.find("${ARG}"); at != std::string::npos)
+        used.replace(at, 6, word.starts_with("env") ? "A_*" : "data.example");
+      text += "  - \"" + used + "\"\n";
+    }
+    const Loaded loaded = load("plugin.yaml", text, {.vocabulary = std::string(file.name), .server = {}});
+    ASSERT_TRUE(loaded.manifest.has_value()) << file.name;
+    FakeLinks links;
+    CompileOptions options;
+    options.links = &links;
+    options.variables = run_variables();
+    for (const char* place : {"workspace", "config", "models"})
+      options.variables.host.emplace_back(place, std::string("/srv/") + place);
+    options.variables.host.emplace_back("api_hosts", "api.example.com");
+    const Compiled compiled = compile_manifest(*loaded.manifest, options, loaded.diagnostics);
+    EXPECT_NE(compiled.ruleset, nullptr) << file.name << ": " << compiled.codes();
+  }
+}
+
 TEST(VocabularyFiles, SayWhatIsWrongWithOne) {
   for (const char* text :
        {"[]", "{", R"({"w": 1})", R"({"w": {"risk": "huge"}})", R"({"w": {"grants": "x", "risk": "low"}})",
