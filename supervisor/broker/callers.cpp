@@ -313,6 +313,7 @@ std::optional<Caller> Callers::of(Call& call) {
   if (address != 0) caller.module = module_at(call, *process, address - 1, caller.offset);
   if (caller.module) {
     caller.function = caller.module->image.function_at(caller.offset);
+    if (caller.function.empty()) caller.function = caller.call;
     ++caller.offset;
   }
   if (caller.host.empty() && board && call.endpoint()) caller.host = board->name_of(call.endpoint()->address);

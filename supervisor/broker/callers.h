@@ -46,7 +46,7 @@ struct Caller {
   Source source = Source::Instruction;
   std::shared_ptr<const Module> module;  // null: no file's code is at the address
   std::uint64_t offset = 0;              // in the module, as nm(1) numbers it; without a module the address
-  std::string_view function;             // of the module; "" where its symbols name none
+  std::string_view function;             // of the module; where its symbols name none, `call`
   std::string_view call;                 // the hooked function that was called, "" without the shim
   std::string host, command, library;    // what the call is about, where the shim said so
   bool invalid_claim = false;            // the shim's board held something that is no context

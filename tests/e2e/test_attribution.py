@@ -118,6 +118,54 @@ class Attribution(sbx.BoxTest):
                 own = [caller(record) for record in reads if caller(record).get("module") != module]
                 self.assertEqual([claim.get("checked") for claim in own], [True], own)
 
+    def test_a_package_with_a_prebuilt_module(self):
+        """Of npm, as others built it: stripped, so that only the functions that it calls have names."""
+        sources = SOURCES / "npm"
+        place = sbx.FIXTURES.parent / "native-module-npm"
+        if not (place / "node_modules" / "@napi-rs").exists():
+            place.mkdir(parents=True, exist_ok=True)
+            for name in ("package.json", "package-lock.json", ".npmrc"):
+                shutil.copy(sources / name, place / name)
+            subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=place, check=True,
+                           stdout=subprocess.DEVNULL)
+        host = self.dir / "host"
+        shutil.copytree(place / "node_modules", host / "node_modules", symlinks=True)
+        shutil.copy(sources / "host.js", host)
+        repository = self.dir / "repository"
+        subprocess.run(["git", "init", "-q", str(repository)], check=True)
+        subprocess.run(["chmod", "-R", "a+rX", str(host), str(repository)], check=True)
+        module, = map(str, host.glob("node_modules/@napi-rs/*/*.node"))
+        config = str(repository / ".git" / "config")
+        closed = socket.socket()  # nobody listens: the module is told so, and gives up
+        self.addCleanup(closed.close)
+        closed.bind(("127.0.0.1", 0))
+        self.port = closed.getsockname()[1]
+        needs = [f"file:read|list|load:{host}/**", f"file:read:{NODE}", "file:read:/usr/share/node*/**",
+                 "file:read:/proc/version_signature", "file:read:/etc/gitconfig"]
+        for uid in self.each_user():
+            copy = self.dir / f"copy-{uid}"
+            copy.mkdir()
+            copy.chmod(0o777)
+            if uid is not None:
+                subprocess.run(["chown", "-R", str(uid), str(repository)], check=True)
+            needs.append(f"file:rw|list:{copy}/**")
+            argv = [NODE, str(host / "host.js"), str(repository), str(self.port), str(copy / "x")]
+            granted = [f"file:read|list:{repository}/**", f"net:connect:127.0.0.1:{self.port}"]
+            for grants, decision in ((granted, "allow"), ([], "deny")):
+                for options in ([], ["--no-shim"]):
+                    done = self.run_box([*needs, *grants], argv, options, uid, env={"PATH": "/usr/bin:/bin", "HOME": str(copy)})
+                    self.assertEqual(self.outcome(done)["read"] == "done", bool(grants), done.stdout)
+                    connects = self.of_connect(done)
+                    acts = [r for r in done.records if is_call(r) and (r.get("target") or {}).get("path") == config] + connects
+                    self.assertTrue(connects)
+                    self.assertEqual({record["decision"] for record in acts}, {decision})
+                    if options:
+                        continue
+                    self.assertEqual({tuple(caller(r)[key] for key in ("module", "source", "checked")) for r in acts},
+                                     {(module, "shim", True)})
+                    self.assertTrue(all(caller(r)["function"] == caller(r)["call"] for r in acts))
+                    self.assertEqual({caller(r)["function"] for r in connects}, {"connect"})
+
     def test_a_denial_names_them_too(self):
         for uid in self.each_user():
             for argv, module, needs in self.hosts():
