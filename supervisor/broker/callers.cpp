@@ -20,7 +20,7 @@ constexpr std::size_t kMostModules = 1024;          // of the session; then they
 constexpr std::size_t kMostImageBytes = 32U << 20;  // of all modules; then they go without symbols
 constexpr std::size_t kMostVariables = 65536;
 constexpr std::size_t kMostVariableText = 8U << 20;
-constexpr std::chrono::seconds kRangeHolds{1};
+constexpr std::chrono::seconds kHolds{1};
 
 bool opens(Handler handler) { return handler >= Handler::Open && handler <= Handler::Creat; }
 bool executes(Handler handler) { return handler == Handler::Exec || handler == Handler::Execveat; }
@@ -117,11 +117,15 @@ void Callers::note_image(pid_t tgid, std::string exe) {
   put(tgid, std::move(process));
 }
 
-void Callers::note_mapping(pid_t tgid) {
+void Callers::note_mapping(pid_t tgid, std::uint64_t address, std::uint64_t size) {
   const auto process = find(tgid);
   if (!process) return;
   const std::lock_guard lock(process->mutex);
-  process->ranges.clear();
+  // The loader says where, in the middle of what it has reserved: everything else stays as it is.
+  std::erase_if(process->ranges, [&](const Range& range) {
+    return address == 0 || size > UINT64_MAX - address ||
+           (range.start < address + size && address < range.end);
+  });
 }
 
 Result<UniqueFd> Callers::make_board(pid_t tgid) {
@@ -162,6 +166,14 @@ std::shared_ptr<Callers::Process> Callers::process_of(Call& call) {
 // ---- modules ----
 
 std::shared_ptr<const Module> Callers::load_module(Call& call, const sys::ModuleMapping& mapping) {
+  const std::pair key(mapping.dev, mapping.ino);
+  const auto now = std::chrono::steady_clock::now();
+  {
+    const std::lock_guard lock(modules_mutex_);
+    const auto found = modules_.find(key);
+    if (found != modules_.end() && found->second.module->path == mapping.path && now < found->second.until)
+      return found->second.module;
+  }
   // The file of that name may be another by now: then nothing is read of it. Only under the kernel's own name
   // for it, never by a link: file systems number their files alike.
   sys::PinnedPath path;
@@ -169,19 +181,22 @@ std::shared_ptr<const Module> Callers::load_module(Call& call, const sys::Module
                         services_.resolver.resolve({.tid = call.tid(), .path = mapping.path}, path) == 0 &&
                         path.exists() && S_ISREG(path.st.st_mode) && path.st.st_ino == mapping.ino &&
                         path.resolved == mapping.path;
-  const std::pair key(mapping.dev, mapping.ino);
   {
     const std::lock_guard lock(modules_mutex_);
     const auto found = modules_.find(key);
-    if (is_there && found != modules_.end() && found->second->path == mapping.path &&
-        found->second->changed.tv_sec == path.st.st_ctim.tv_sec &&
-        found->second->changed.tv_nsec == path.st.st_ctim.tv_nsec)
-      return found->second;
+    if (is_there && found != modules_.end()) {
+      const auto& [module, until] = found->second;
+      if (module->path == mapping.path && module->changed.tv_sec == path.st.st_ctim.tv_sec &&
+          module->changed.tv_nsec == path.st.st_ctim.tv_nsec) {
+        found->second.until = now + kHolds;
+        return module;
+      }
+    }
   }
   auto module = read_module(mapping, is_there ? &path : nullptr);
   const std::lock_guard lock(modules_mutex_);
   if (modules_.size() >= kMostModules) modules_.clear();
-  modules_.insert_or_assign(key, module);
+  modules_.insert_or_assign(key, Known{module, now + kHolds});
   return module;
 }
 
@@ -198,7 +213,12 @@ std::shared_ptr<const Module> Callers::read_module(const sys::ModuleMapping& map
   if (file != nullptr) {
     module->changed = file->st.st_ctim;
     const UniqueFd opened(services_.proc.reopen(file->object.get(), O_RDONLY | O_NONBLOCK | O_NOCTTY));
-    if (opened.valid()) module->image = sys::ModuleImage::read(opened.get());
+    // Calls are made in libc and in the loader; which of their functions makes them tells nobody anything,
+    // and every program would wait for their symbols.
+    const bool named = !is_libc(mapping.path) && !is_loader(mapping.path);
+    using Symbols = sys::ModuleImage::Symbols;
+    if (opened.valid())
+      module->image = sys::ModuleImage::read(opened.get(), named ? Symbols::Functions : Symbols::None);
   }
   // A plugin may come with any number of files that are nothing but symbols.
   std::size_t bytes = module->image.bytes();
@@ -237,7 +257,7 @@ std::shared_ptr<const Module> Callers::module_at(Call& call, Process& process, s
   auto module = load_module(call, mapping);
   offset = module->image.address_of(address - mapping.start + mapping.file_offset);
   const std::lock_guard lock(process.mutex);
-  Range range{mapping.start, mapping.end, mapping.file_offset, module, now + kRangeHolds};
+  Range range{mapping.start, mapping.end, mapping.file_offset, module, now + kHolds};
   if (process.ranges.size() < kMostRanges) {
     process.ranges.push_back(std::move(range));
   } else {

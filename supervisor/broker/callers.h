@@ -63,8 +63,8 @@ class Callers {
 
   // The process runs another program now: nothing that was known of it holds.
   void note_image(pid_t tgid, std::string exe);
-  // It may have mapped a module.
-  void note_mapping(pid_t tgid);
+  // It is about to map code at this address, or, where that is 0, anywhere.
+  void note_mapping(pid_t tgid, std::uint64_t address = 0, std::uint64_t size = 0);
   // The shim is there: its board, to be given to it.
   [[nodiscard]] Result<UniqueFd> make_board(pid_t tgid);
 
@@ -124,7 +124,11 @@ class Callers {
   std::unordered_map<pid_t, std::shared_ptr<Process>> processes_;
   std::size_t forget_at_ = 128;
   std::mutex modules_mutex_;
-  std::map<std::pair<dev_t, ino_t>, std::shared_ptr<const Module>> modules_;
+  struct Known {
+    std::shared_ptr<const Module> module;
+    std::chrono::steady_clock::time_point until;  // its file is looked at again after that
+  };
+  std::map<std::pair<dev_t, ino_t>, Known> modules_;
   // What all images that anything still holds take.
   std::shared_ptr<std::atomic<std::size_t>> image_bytes_ = std::make_shared<std::atomic<std::size_t>>(0);
   std::mutex variables_mutex_;

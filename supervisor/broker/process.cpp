@@ -436,7 +436,8 @@ Action handle_map_exec(Call& call) {
     return call.refuse(error, "the descriptor's file has no name that could be judged");
   path.as_written = path.resolved;
   path.object = std::move(*copy);
-  if (call.services().callers != nullptr) call.services().callers->note_mapping(call.process().tgid);
+  if (call.services().callers != nullptr)
+    call.services().callers->note_mapping(call.process().tgid, call.arg(0), call.arg(1));
   if (path.resolved.starts_with("/memfd:") && path.st.st_nlink == 0) {
     call.record().target.path = call.keep(path.resolved);
     call.grant("implied:anonymous-memory", "executable memory of the plugin's own");

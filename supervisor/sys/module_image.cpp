@@ -30,13 +30,13 @@ class ImageReader {
  public:
   ImageReader(int fd, ModuleImage& image) : fd_(fd), image_(image) {}
 
-  void read() {
+  void read(ModuleImage::Symbols symbols) {
     if (!read_at(0, std::as_writable_bytes(std::span(&header_, 1))) ||
         std::memcmp(header_.e_ident, ELFMAG, SELFMAG) != 0 || header_.e_ident[EI_CLASS] != ELFCLASS64 ||
         header_.e_ident[EI_DATA] != ELFDATA2LSB)
       return;
     read_segments();
-    read_symbols();
+    if (symbols == ModuleImage::Symbols::Functions) read_symbols();
   }
 
  private:
@@ -129,9 +129,9 @@ class ImageReader {
   Elf64_Ehdr header_{};
 };
 
-ModuleImage ModuleImage::read(int fd) {
+ModuleImage ModuleImage::read(int fd, Symbols symbols) {
   ModuleImage image;
-  ImageReader(fd, image).read();
+  ImageReader(fd, image).read(symbols);
   return image;
 }
 

@@ -14,7 +14,8 @@ class ModuleImage {
  public:
   // Reads `fd`, a regular file, with pread(2): it may shrink meanwhile. What cannot be read, is no ELF file
   // of 64 bits or is too large (65,536 symbols, 4 MiB of names) is left out.
-  [[nodiscard]] static ModuleImage read(int fd);
+  enum class Symbols : std::uint8_t { None, Functions };
+  [[nodiscard]] static ModuleImage read(int fd, Symbols symbols = Symbols::Functions);
 
   // In lower-case hexadecimal digits; "" where the file names none.
   [[nodiscard]] const std::string& build_id() const { return build_id_; }

@@ -263,9 +263,11 @@ TEST_F(CallersTest, AModuleThatIsRewrittenIsReadAgain) {
   const CraftedModule module(dir.string() + "/new.so", "first");
   claim(SECBOX_FUNCTION_open, module.caller());
   EXPECT_EQ(open_line().function, "first");
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // longer than a file system's clock ticks
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // what was seen of it holds for a second
   module.rename_function("second");
-  callers.note_mapping(::getpid());
+  callers.note_mapping(::getpid(), 1, 1);
+  EXPECT_EQ(open_line().function, "second");
+  callers.note_mapping(::getpid(), module.caller() - 1, 1);
   EXPECT_EQ(open_line().function, "second");
 }
 
