@@ -87,6 +87,11 @@ class Members {
   void text_if_any(Key<N> name, std::string_view value) {
     if (!value.empty()) text(name, value);
   }
+  template <std::size_t N>
+  void text_or_null(Key<N> name, std::string_view value) {
+    if (value.empty()) return raw(name, "null");
+    text(name, value);
+  }
   template <std::size_t N, typename Integer>
   void number(Key<N> name, Integer value) {
     out_.room(kKeyRoom + kNumberRoom);
@@ -299,16 +304,8 @@ void encode_caller(Members& line, const CallerRef& caller) {
     line.text("absent_reason", "module: no file's code is at the address");
   }
   line.number("offset", caller.offset);
-  if (caller.function.empty()) {
-    line.raw("function", "null");
-  } else {
-    line.text("function", caller.function);
-  }
-  if (caller.build_id.empty()) {
-    line.raw("build_id", "null");
-  } else {
-    line.text("build_id", caller.build_id);
-  }
+  line.text_or_null("function", caller.function);
+  line.text_or_null("build_id", caller.build_id);
   line.text_if_any("call", caller.call);
   line.text_if_any("host", caller.host);
   line.text_if_any("command", caller.command);
@@ -335,11 +332,7 @@ Encoder::Encoder(const SinkIdentity& identity) {
     Members members(out);
     members.text("session", identity.session);
     members.text("plugin", identity.plugin);
-    if (identity.version.empty()) {
-      members.raw("version", "null");
-    } else {
-      members.text("version", identity.version);
-    }
+    members.text_or_null("version", identity.version);
     members.number("user_id", identity.user_id);
     members.text("mode", identity.mode);
   }

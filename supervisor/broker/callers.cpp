@@ -156,10 +156,7 @@ std::shared_ptr<Callers::Process> Callers::process_of(Call& call) {
   auto process = std::make_shared<Process>();
   process->exe = facts.exe;
   process->started = facts.started;
-  if (parent && parent->exe == facts.exe) {
-    const std::lock_guard lock(parent->mutex);
-    process->board = parent->board;
-  }
+  if (parent && parent->exe == facts.exe) process->board = parent->shared_board();
   return put(facts.tgid, std::move(process));
 }
 
@@ -307,11 +304,7 @@ std::optional<Caller> Callers::of(Call& call) {
   if (call.tid().value == 0) return std::nullopt;
   const auto process = process_of(call);
   if (!process) return std::nullopt;
-  std::shared_ptr<Board> board;
-  {
-    const std::lock_guard lock(process->mutex);
-    board = process->board;
-  }
+  const std::shared_ptr<Board> board = process->shared_board();
   Caller caller;
   Claim claim;
   const Board::Slot slot = board ? claim_of(call, *process, *board, claim) : Board::Slot::None;
@@ -346,11 +339,7 @@ std::optional<Caller> Callers::of(Call& call) {
 void Callers::explain(Call& call, const std::function<std::string()>& text) {
   const auto process = call.tid().value == 0 ? nullptr : find(call.process().tgid);
   if (!process) return;
-  std::shared_ptr<Board> board;
-  {
-    const std::lock_guard lock(process->mutex);
-    board = process->board;
-  }
+  const std::shared_ptr<Board> board = process->shared_board();
   if (board && board->wants_explanation(call.tid())) board->explain(call.tid(), text());
 }
 

@@ -89,6 +89,10 @@ class Callers {
     std::chrono::steady_clock::time_point until;
   };
   struct Process {
+    [[nodiscard]] std::shared_ptr<Board> shared_board() {
+      const std::lock_guard lock(mutex);
+      return board;
+    }
     std::mutex mutex;
     std::shared_ptr<Board> board;
     std::string exe;
